@@ -1,0 +1,13 @@
+"""The Docker Engine API over HTTP (aiohttp), in front of one engine.
+
+    app        the application: middlewares, routes, server
+    routes/    one module a family of endpoints: read the request, call the engine, shape the answer
+    adapt/     Docker's shapes ↔ the engine's types; the only place that knows both spellings
+    streams    hijacked connections: attach and exec
+    detach     the detach keys, a state machine
+    errors     the tree of `gorae.errors` → status codes
+    versions   /v1.xx prefixes and the headers that tell the version
+    query      parameters and bodies, read strictly
+
+No state of its own and no policy: what a container is, the engine knows. Start with `app`.
+"""
