@@ -1,0 +1,73 @@
+"""What a snapshotter is.
+
+    prepare(key, parent) ──▶ active ──commit(name, key)──▶ committed ◀── parent of others
+    view(key, parent)    ──▶ view                              │
+                              └──────── remove(key) ───────────┘
+
+A *key* names an active snapshot or a view, a *name* a committed one; all live in one namespace and are unique. A parent is always committed. A snapshot whose
+children exist cannot be removed. Nothing is ever mounted: `prepare`, `view` and `mounts` say which mounts, in order, make the tree, and whoever has a
+mount namespace makes them there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+Kind = Literal["active", "view", "committed"]
+
+
+class Mount(Struct, frozen=True):
+    """One mount(2): source, filesystem type, options as in fstab(5) ("lowerdir=…", "ro")."""
+
+    type: str
+    source: str
+    options: tuple[str, ...] = ()
+
+
+class Usage(Struct, frozen=True):
+    """What this snapshot alone takes, as du(1) counts: allocated bytes, inodes."""
+
+    bytes: int
+    inodes: int
+
+
+class SnapshotInfo(Struct, frozen=True, kw_only=True):
+    key: str
+    kind: Kind
+    parent: str = ""
+    created: int  # nanoseconds since the epoch
+    labels: dict[str, str] = {}
+
+
+class Snapshotter(Protocol):
+    """Errors: `NotFound` for a key or parent that is not there, `Conflict` for a key that is or a kind that does not fit."""
+
+    async def prepare(self, key: str, parent: str = "") -> tuple[Mount, ...]:
+        """A writable tree over `parent` ("" is the empty tree)."""
+
+    async def view(self, key: str, parent: str = "") -> tuple[Mount, ...]:
+        """The tree of `parent`, read-only."""
+
+    async def commit(self, name: str, key: str) -> None:
+        """Active `key` becomes the unchanging `name`; its mounts must be gone. `Conflict` when `name` is there already."""
+
+    def mounts(self, key: str) -> tuple[Mount, ...]:
+        """What `prepare` or `view` answered, again (after a restart)."""
+
+    def upper(self, key: str) -> str:
+        """Where an active snapshot's own files lie: what `unpack` fills and `docker diff` reads."""
+
+    def stat(self, key: str) -> SnapshotInfo:
+        ...
+
+    def walk(self) -> Sequence[SnapshotInfo]:
+        ...
+
+    async def usage(self, key: str) -> Usage:
+        ...
+
+    async def remove(self, key: str) -> None:
+        """Gone when this returns, though its files may still be on their way out. `Conflict` when it has children."""
