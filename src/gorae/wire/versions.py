@@ -48,7 +48,7 @@ def check(version: Version) -> Version:
 
 
 def negotiate(server: str) -> Version:
-    """What a client of ours speaks with a server that says `server` in its `Api-Version` header (none: 1.24, as Docker's clients)."""
+    """What a client of ours speaks with a server whose `Api-Version` header is `server` (none: 1.24, as for Docker's clients)."""
     offered = Version.parse(server) if server else OLDEST
     if offered < OLDEST:
         raise InvalidArgument(f"the server's API version {offered} is too old: at least {OLDEST} is needed")
