@@ -21,7 +21,8 @@ from msgspec import Struct, field
 
 
 class HealthCheck(Struct, frozen=True, kw_only=True):
-    """`test` is () to inherit, ("NONE",), ("CMD", argument, …) or ("CMD-SHELL", command); durations in nanoseconds, 0 means the default."""
+    """`test` is () to inherit, ("NONE",), ("CMD", argument, …) or ("CMD-SHELL", command); durations in nanoseconds, 0 means
+    the default."""
 
     test: tuple[str, ...] = ()
     interval: int = 0

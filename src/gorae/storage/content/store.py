@@ -20,7 +20,8 @@ class BlobInfo(Struct, frozen=True, kw_only=True):
 
 
 class Ingest:
-    """One blob on its way in. `async with store.writer(…) as ingest`: left without commit, it is aborted (a referenced one is kept for resuming)."""
+    """One blob on its way in. `async with store.writer(…) as ingest`: left without commit, it is aborted (a referenced one is
+    kept for resuming)."""
 
     offset: int
     path: str
@@ -29,7 +30,8 @@ class Ingest:
         raise NotImplementedError
 
     async def commit(self, *, size: int | None = None, media_type: str = "", children: Iterable[str] = ()) -> BlobInfo:
-        """Verify, fsync, rename, fsync the directory, record. Raises `CorruptData` (and drops the bytes) when digest or size differ."""
+        """Verify, fsync, rename, fsync the directory, record. Raises `CorruptData` (and drops the bytes) when digest or size
+        differ."""
         raise NotImplementedError
 
     async def abort(self) -> None:

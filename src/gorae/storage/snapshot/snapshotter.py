@@ -4,9 +4,9 @@
     view(key, parent)    ──▶ view                              │
                               └──────── remove(key) ───────────┘
 
-A *key* names an active snapshot or a view, a *name* a committed one; all live in one namespace and are unique. A parent is always committed. A snapshot whose
-children exist cannot be removed. Nothing is ever mounted: `prepare`, `view` and `mounts` say which mounts, in order, make the tree, and whoever has a
-mount namespace makes them there.
+A *key* names an active snapshot or a view, a *name* a committed one; all live in one namespace and are unique. A parent is
+always committed. A snapshot whose children exist cannot be removed. Nothing is ever mounted: `prepare`, `view` and `mounts`
+say which mounts, in order, make the tree, and whoever has a mount namespace makes them there.
 """
 
 from __future__ import annotations
