@@ -1,0 +1,77 @@
+"""The engine to talk to.
+
+When nobody has chosen an engine and none answers at the default socket, root gets one: goraed is started in a session of its own,
+its output in `/run/gorae/goraed.log`, and we wait until its socket answers. Two of us at once are harmless: the data root's lock
+lets only one goraed live, and both then talk to it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from gorae.client.endpoint import DEFAULT_SOCKET, find
+from gorae.client.engine import Engine
+from gorae.errors import Unavailable
+
+LOG = Path(DEFAULT_SOCKET).with_name("goraed.log")
+PATIENCE = 15.0
+PAUSE = 0.005
+
+
+def engine(context: click.Context) -> Engine:
+    """A connected engine; the caller need not close it, the process is about to end anyway."""
+    endpoint = find(context.find_root().obj or "")
+    client = Engine(endpoint)
+    try:
+        client.ping()
+    except Unavailable:
+        if endpoint.chosen or os.geteuid() != 0 or (os.path.exists(DEFAULT_SOCKET) and _refuses_us()):
+            raise
+        start_daemon(client)
+    return client
+
+
+def _refuses_us() -> bool:
+    return not os.access(DEFAULT_SOCKET, os.R_OK | os.W_OK)
+
+
+def start_daemon(client: Engine) -> None:
+    """Starts goraed and waits for its first answer."""
+    LOG.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+    arguments = [sys.executable, "-I", "-m", "gorae.daemon.main"]
+    opened = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(LOG), opened, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    size = LOG.stat().st_size if LOG.exists() else 0
+    child = os.posix_spawn(sys.executable, arguments, dict(os.environ), file_actions=actions, setsid=True)
+    deadline = time.monotonic() + PATIENCE
+    ended = False
+    while time.monotonic() < deadline:
+        try:
+            client.ping(timeout=PATIENCE)
+            return
+        except Unavailable:
+            client.close()
+        if ended:
+            break
+        ended = os.waitpid(child, os.WNOHANG)[0] != 0
+        time.sleep(PAUSE)
+    raise Unavailable(
+        f"goraed did not start: {_last_words(size)} (its log is {LOG}; `gorae check` tells whether this machine is fit)"
+    )
+
+
+def _last_words(start: int) -> str:
+    try:
+        lines = LOG.read_bytes()[start:].decode(errors="replace").strip().splitlines()
+    except OSError:
+        lines = []
+    return lines[-1] if lines else "it said nothing"
