@@ -1,6 +1,7 @@
 """The default seccomp profile: which system calls a container may make unless it is told otherwise.
 
-Equal in effect to Docker's of today, which is an allow-list: what is not named here fails with EPERM, what is newer than the list with ENOSYS.
+Equal in effect to Docker's of today, which is an allow-list: what is not named here fails with EPERM, and what is newer
+than the list with ENOSYS (that is the compiler's doing).
 
     profile(capabilities, machine, kernel)
       ├─ ALLOWED                     for everyone, by subject
@@ -9,8 +10,9 @@ Equal in effect to Docker's of today, which is an allow-list: what is not named 
       ├─ WITH_CAPABILITY[name]       what opens with a capability; the kernel asks for it again
       └─ socket, personality, clone  depending on an argument
 
-What is missing on purpose: io_uring (a second way into the kernel that no filter sees; out since 2023), keyctl, add_key, request_key
-(keyrings know no namespace), kexec, swap, userfaultfd (the tool of race exploits), vm86, nfsservctl and other relics.
+What is missing on purpose: io_uring (a second way into the kernel that no filter sees; out since 2023), keyctl, add_key and
+request_key (keyrings know no namespace), kexec, swap, userfaultfd (the tool of race exploits), vm86, nfsservctl and other
+relics.
 """
 
 from __future__ import annotations
@@ -23,12 +25,14 @@ EPERM = 1
 ENOSYS = 38
 
 FILES = """
-    access faccessat faccessat2 open openat openat2 creat close close_range read readv pread64 preadv preadv2 write writev pwrite64 pwritev pwritev2
+    access faccessat faccessat2 open openat openat2 creat close close_range read readv pread64 preadv preadv2 write writev
+    pwrite64 pwritev pwritev2
     lseek _llseek truncate truncate64 ftruncate ftruncate64 fallocate copy_file_range sendfile sendfile64 splice tee vmsplice
     stat stat64 lstat lstat64 fstat fstat64 fstatat64 newfstatat statx statfs statfs64 fstatfs fstatfs64 statmount listmount
     getdents getdents64 getcwd chdir fchdir mkdir mkdirat rmdir mknod mknodat rename renameat renameat2
     link linkat symlink symlinkat unlink unlinkat readlink readlinkat
-    chmod fchmod fchmodat fchmodat2 chown chown32 fchown fchown32 fchownat lchown lchown32 umask utime utimes futimesat utimensat utimensat_time64
+    chmod fchmod fchmodat fchmodat2 chown chown32 fchown fchown32 fchownat lchown lchown32 umask utime utimes futimesat
+    utimensat utimensat_time64
     getxattr lgetxattr fgetxattr getxattrat listxattr llistxattr flistxattr listxattrat
     setxattr lsetxattr fsetxattr setxattrat removexattr lremovexattr fremovexattr removexattrat
     fsync fdatasync sync syncfs sync_file_range fadvise64 fadvise64_64 readahead cachestat name_to_handle_at
@@ -45,38 +49,45 @@ WAITING = """
     futex futex_time64 futex_waitv futex_wait futex_wake futex_requeue get_robust_list set_robust_list membarrier rseq
 """
 
-# `socket` itself looks at the family; i386's `socketcall` hides it behind a pointer, and refusing that call would break 32-bit programs.
+# `socket` itself looks at the family; i386's `socketcall` hides it behind a pointer, but without that call 32-bit programs
+# would break.
 NETWORK = """
     accept accept4 bind connect listen shutdown socketpair socketcall getpeername getsockname getsockopt setsockopt
     recv recvfrom recvmsg recvmmsg recvmmsg_time64 send sendto sendmsg sendmmsg
 """
 
 MEMORY = """
-    brk mmap mmap2 munmap mremap mprotect madvise mincore msync mlock mlock2 mlockall munlock munlockall remap_file_pages mseal map_shadow_stack
+    brk mmap mmap2 munmap mremap mprotect madvise mincore msync mlock mlock2 mlockall munlock munlockall remap_file_pages mseal
+    map_shadow_stack
     memfd_create memfd_secret pkey_alloc pkey_free pkey_mprotect
     ipc msgctl msgget msgrcv msgsnd semctl semget semop semtimedop semtimedop_time64 shmat shmctl shmdt shmget
 """
 
 PROCESSES = """
-    fork vfork execve execveat exit exit_group wait4 waitid waitpid kill tkill tgkill pidfd_open pidfd_send_signal process_mrelease
+    fork vfork execve execveat exit exit_group wait4 waitid waitpid kill tkill tgkill pidfd_open pidfd_send_signal
+    process_mrelease
     getpid getppid gettid getpgid getpgrp getsid setpgid setsid set_tid_address
     get_thread_area set_thread_area prctl seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self
-    rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_sigtimedwait_time64 rt_tgsigqueueinfo
+    rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_sigtimedwait_time64
+    rt_tgsigqueueinfo
     sigaltstack sigprocmask sigreturn pause restart_syscall uretprobe
     getrlimit ugetrlimit setrlimit prlimit64 getrusage times getpriority setpriority ioprio_get ioprio_set getcpu
-    sched_getaffinity sched_setaffinity sched_getattr sched_setattr sched_getparam sched_setparam sched_get_priority_max sched_get_priority_min
+    sched_getaffinity sched_setaffinity sched_getattr sched_setattr sched_getparam sched_setparam sched_get_priority_max
+    sched_get_priority_min
     sched_getscheduler sched_setscheduler sched_rr_get_interval sched_rr_get_interval_time64 sched_yield
 """
 
 IDENTITY = """
-    getuid getuid32 geteuid geteuid32 getgid getgid32 getegid getegid32 getresuid getresuid32 getresgid getresgid32 getgroups getgroups32
+    getuid getuid32 geteuid geteuid32 getgid getgid32 getegid getegid32 getresuid getresuid32 getresgid getresgid32 getgroups
+    getgroups32
     setuid setuid32 setgid setgid32 setreuid setreuid32 setregid setregid32 setresuid setresuid32 setresgid setresgid32
     setfsuid setfsuid32 setfsgid setfsgid32 setgroups setgroups32 capget capset
 """
 
 # Reading and waiting; `adjtimex` and `clock_adjtime` also set, but the kernel asks CAP_SYS_TIME for that.
 TIME = """
-    time gettimeofday clock_gettime clock_gettime64 clock_getres clock_getres_time64 clock_nanosleep clock_nanosleep_time64 nanosleep
+    time gettimeofday clock_gettime clock_gettime64 clock_getres clock_getres_time64 clock_nanosleep clock_nanosleep_time64
+    nanosleep
     adjtimex clock_adjtime clock_adjtime64 alarm getitimer setitimer
     timer_create timer_delete timer_getoverrun timer_gettime timer_gettime64 timer_settime timer_settime64
 """
@@ -86,7 +97,7 @@ SYSTEM = "uname sysinfo getrandom riscv_hwprobe"
 ALLOWED = " ".join((FILES, WAITING, NETWORK, MEMORY, PROCESSES, IDENTITY, TIME, SYSTEM)).split()
 
 # Before Linux 4.8 a tracer could change the system call's number after the filter had seen it.
-SINCE_4_8 = "ptrace process_vm_readv process_vm_writev".split()
+SINCE_4_8 = ("ptrace", "process_vm_readv", "process_vm_writev")
 
 OF_ARCHITECTURE = {
     "x86_64": "arch_prctl modify_ldt",
@@ -98,8 +109,10 @@ OF_ARCHITECTURE = {
 
 WITH_CAPABILITY = {
     "CAP_SYS_ADMIN": """
-        bpf clone clone3 fanotify_init lookup_dcookie lsm_get_self_attr lsm_list_modules lsm_set_self_attr perf_event_open quotactl quotactl_fd
-        fsopen fspick fsconfig fsmount mount mount_setattr move_mount open_tree umount umount2 setns unshare sethostname setdomainname syslog
+        bpf clone clone3 fanotify_init lookup_dcookie lsm_get_self_attr lsm_list_modules lsm_set_self_attr perf_event_open
+        quotactl quotactl_fd
+        fsopen fspick fsconfig fsmount mount mount_setattr move_mount open_tree umount umount2 setns unshare sethostname
+        setdomainname syslog
     """,
     "CAP_BPF": "bpf",
     "CAP_DAC_READ_SEARCH": "open_by_handle_at",
@@ -116,12 +129,13 @@ WITH_CAPABILITY = {
     "CAP_SYS_TTY_CONFIG": "vhangup",
 }
 
-# Families 0 to 11 and those of a container's daily life. Not: DECnet 12, Econet 19, ATM 20, IrDA 23, WANPIPE 25, IUCV 34, CAIF 37; ALG 38 (wrote to
-# the page cache: CVE-2026-31431) and VSOCK 40 (reaches the hypervisor, which no network namespace bounds); nor what comes after 45.
+# Families 0 to 11 and those of a container's daily life. Not: DECnet 12, Econet 19, ATM 20, IrDA 23, WANPIPE 25, IUCV 34,
+# CAIF 37; not ALG 38 (wrote to the page cache: CVE-2026-31431) and VSOCK 40 (reaches the hypervisor, past all network
+# namespaces); nothing after 45.
 FIRST_FAMILIES_END = 12
 FAMILIES = (13, 14, 15, 16, 17, 18, 21, 22, 24, 26, 27, 28, 29, 30, 31, 32, 33, 35, 36, 39, 41, 42, 43, 44, 45)
 
-# personality(2): PER_LINUX, PER_LINUX32, each also with UNAME26, and the question what it is. Not ADDR_NO_RANDOMIZE or READ_IMPLIES_EXEC.
+# personality(2): PER_LINUX, PER_LINUX32, each also with UNAME26, and the question what it is. Not ADDR_NO_RANDOMIZE, for one.
 PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 
 # CLONE_NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET
@@ -138,7 +152,10 @@ ARCHITECTURES = {
 
 
 def profile(capabilities: frozenset[str], machine: str, kernel: tuple[int, int]) -> Seccomp:
-    """The profile for a container with these capabilities ("CAP_…", its bounding set) on this machine (uname's word) and kernel (major, minor)."""
+    """The profile for a container.
+
+    `capabilities` are the names ("CAP_…") in its bounding set, `machine` is uname's word, `kernel` is (major, minor).
+    """
     names = set(ALLOWED) | set(OF_ARCHITECTURE.get(machine, "").split())
     if kernel >= (4, 8):
         names |= set(SINCE_4_8)

@@ -1,120 +1,104 @@
-"""Decisions as instructions of the classic BPF machine.
+"""A small assembler for the classic BPF machine: jumps go to labels, offsets are found here.
 
-The machine (Documentation/networking/filter.rst) has an accumulator A, jumps only forwards, and reads `struct seccomp_data`:
-
-    0  nr      4  arch      8  instruction_pointer      16 + 8 n  args[n] (64 bits, little-endian: low half first)
-
-An instruction is (code, jt, jf, k): a conditional jump skips `jt` or `jf` instructions, at most 255; BPF_JA skips `k`.
-
-A step function over numbers becomes a balanced tree of "A ≥ k?": about eight comparisons for the 460 calls of x86-64, where libseccomp's list
-needs up to some hundred, and the kernel accepts and translates it five times faster.
+The machine (Documentation/networking/filter.rst) has an accumulator A and reads `struct seccomp_data`. It jumps only
+forwards: a conditional jump skips at most 255 instructions, BPF_JA up to 2³²-1. A conditional jump to a label further away
+goes to a BPF_JA put right behind it, which makes everything longer, so that others may become too far: the layout is
+repeated until it stays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from gorae.oci.runtimespec import SeccompArg
-from gorae.runtime.seccomp.rules import Decision
-
-# linux/bpf_common.h, linux/filter.h
-BPF_LD_W_ABS = 0x00 | 0x00 | 0x20
-BPF_ALU_AND_K = 0x04 | 0x50 | 0x00
-BPF_JMP_JA = 0x05 | 0x00
-BPF_JMP_JEQ_K = 0x05 | 0x10
-BPF_JMP_JGT_K = 0x05 | 0x20
-BPF_JMP_JGE_K = 0x05 | 0x30
-BPF_RET_K = 0x06 | 0x00
-BPF_MAXINSNS = 4096
+from gorae.linux.seccomp import BPF_JMP_JA, BPF_LD_W_ABS, BPF_RET_K
 
 LONGEST_CONDITIONAL_JUMP = 255
 
-# struct seccomp_data, linux/seccomp.h
-OFFSET_NR = 0
-OFFSET_ARCH = 4
-OFFSET_ARGS = 16
-
-Instruction = tuple[int, int, int, int]
-Code = list[Instruction]
+Instruction = tuple[int, int, int, int]  # code, jt, jf, k: struct sock_filter
 
 
-def load(offset: int) -> Instruction:
-    return (BPF_LD_W_ABS, 0, 0, offset)
+@dataclass(frozen=True, eq=False, slots=True)
+class Label:
+    """A place in the code; each object is another."""
 
 
-def ret(value: int) -> Instruction:
-    return (BPF_RET_K, 0, 0, value)
+@dataclass(frozen=True, slots=True)
+class Plain:
+    code: int
+    k: int
 
 
-def tree(steps: Sequence[tuple[int, Decision]]) -> Code:
-    """Code that finds the step of the number in A and carries out its decision; every path ends in a RET."""
-    if len(steps) == 1:
-        return decision(steps[0][1])
-    middle = len(steps) // 2
-    left, right = tree(steps[:middle]), tree(steps[middle:])
-    return [*branch(BPF_JMP_JGE_K, steps[middle][0], over=len(left)), *left, *right]
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """If A `code` k go to `true`, else to `false`; None is the next item."""
+
+    code: int
+    k: int
+    true: Label | None = None
+    false: Label | None = None
 
 
-def branch(jump: int, k: int, over: int) -> Code:
-    """If A `jump` k, skip `over` instructions, else go on."""
-    if over <= LONGEST_CONDITIONAL_JUMP:
-        return [(jump, over, 0, k)]
-    return [(jump, 0, 1, k), (BPF_JMP_JA, 0, 0, over)]
+Item = Label | Plain | Jump
 
 
-def dispatch(arch: int, body: Code) -> Code:
-    """If A (the architecture) is `arch`, run `body`, which returns; else go on behind it with A unchanged."""
-    if len(body) <= LONGEST_CONDITIONAL_JUMP:
-        return [(BPF_JMP_JEQ_K, 0, len(body), arch), *body]
-    return [(BPF_JMP_JEQ_K, 1, 0, arch), (BPF_JMP_JA, 0, 0, len(body)), *body]
+def load(offset: int) -> Plain:
+    return Plain(BPF_LD_W_ABS, offset)
 
 
-def decision(decided: Decision) -> Code:
-    code: Code = []
-    for alternative in decided.alternatives:
-        block: Code = [ret(alternative.result)]
-        for condition in reversed(alternative.conditions):
-            block = [*test(condition, len(block)), *block]
-        code += block
-    return [*code, ret(decided.otherwise)]
+def ret(value: int) -> Plain:
+    return Plain(BPF_RET_K, value)
 
 
-def test(condition: SeccompArg, failure: int) -> Code:
-    """Goes on behind its last instruction if the condition holds, else skips `failure` instructions more.
+def assemble(items: Sequence[Item]) -> list[Instruction]:
+    """The program. Every label that is jumped to must stand behind the jump."""
+    far: set[tuple[int, bool]] = set()
+    while True:
+        positions, labels = layout(items, far)
+        further = {
+            (index, side)
+            for index, item in enumerate(items)
+            if isinstance(item, Jump)
+            for side, label in ((True, item.true), (False, item.false))
+            if label is not None and labels[label] - positions[index] - 1 > LONGEST_CONDITIONAL_JUMP
+        }
+        if further <= far:
+            return emit(items, far, positions, labels)
+        far |= further
 
-    The machine is 32 bits wide and an argument 64: the halves are compared one after the other, the high one first. Both count on every
-    architecture (a 32-bit program's are zero-extended by the kernel), or a high half of rubbish would slip through.
-    """
-    offset = OFFSET_ARGS + 8 * condition.index
-    low, high = condition.value & 0xFFFFFFFF, condition.value >> 32
-    load_low, load_high = load(offset), load(offset + 4)
-    match condition.op:
-        case "SCMP_CMP_EQ":
-            return [load_high, (BPF_JMP_JEQ_K, 0, failure + 2, high), load_low, (BPF_JMP_JEQ_K, 0, failure, low)]
-        case "SCMP_CMP_NE":
-            return [load_high, (BPF_JMP_JEQ_K, 0, 2, high), load_low, (BPF_JMP_JEQ_K, failure, 0, low)]
-        case "SCMP_CMP_MASKED_EQ":
-            datum = condition.valueTwo or 0
-            return [
-                load_high,
-                (BPF_ALU_AND_K, 0, 0, high),
-                (BPF_JMP_JEQ_K, 0, failure + 3, datum >> 32),
-                load_low,
-                (BPF_ALU_AND_K, 0, 0, low),
-                (BPF_JMP_JEQ_K, 0, failure, datum & 0xFFFFFFFF),
-            ]
-    above_in_high = 3 if condition.op in ("SCMP_CMP_GT", "SCMP_CMP_GE") else failure + 3
-    below_in_high = failure + 2 if condition.op in ("SCMP_CMP_GT", "SCMP_CMP_GE") else 2
-    in_low = {
-        "SCMP_CMP_GT": (BPF_JMP_JGT_K, 0, failure, low),
-        "SCMP_CMP_GE": (BPF_JMP_JGE_K, 0, failure, low),
-        "SCMP_CMP_LT": (BPF_JMP_JGE_K, failure, 0, low),
-        "SCMP_CMP_LE": (BPF_JMP_JGT_K, failure, 0, low),
-    }[condition.op]
-    return [
-        load_high,
-        (BPF_JMP_JGT_K, above_in_high, 0, high),
-        (BPF_JMP_JEQ_K, 0, below_in_high, high),
-        load_low,
-        in_low,
-    ]
+
+def layout(items: Sequence[Item], far: set[tuple[int, bool]]) -> tuple[list[int], dict[Label, int]]:
+    """The position of each item's first instruction and of each label."""
+    positions: list[int] = []
+    labels: dict[Label, int] = {}
+    at = 0
+    for index, item in enumerate(items):
+        positions.append(at)
+        if isinstance(item, Label):
+            labels[item] = at
+        else:
+            at += 1 + ((index, True) in far) + ((index, False) in far)
+    return positions, labels
+
+
+def emit(items: Sequence[Item], far: set[tuple[int, bool]], positions: list[int], labels: dict[Label, int]) -> list[Instruction]:
+    code: list[Instruction] = []
+    for index, item in enumerate(items):
+        if isinstance(item, Plain):
+            code.append((item.code, 0, 0, item.k))
+        elif isinstance(item, Jump):
+            after = positions[index] + 1
+            stones: list[Label] = []  # the labels that are reached by a BPF_JA from here
+            skips = [0, 0]
+            for side, (label, name) in enumerate(((item.true, True), (item.false, False))):
+                if label is None:
+                    skips[side] = ((index, True) in far) + ((index, False) in far)
+                elif (index, name) in far:
+                    skips[side] = len(stones)
+                    stones.append(label)
+                else:
+                    skips[side] = labels[label] - after
+            code.append((item.code, skips[0], skips[1], item.k))
+            for number, label in enumerate(stones):
+                code.append((BPF_JMP_JA, 0, 0, labels[label] - after - number - 1))
+    return code

@@ -27,7 +27,7 @@ from gorae.linux.seccomp import (
     SECCOMP_RET_TRACE,
     SECCOMP_RET_TRAP,
 )
-from gorae.oci.runtimespec import Seccomp, SeccompArg, SeccompSyscall
+from gorae.oci.runtimespec import SECCOMP_OPERATORS, Seccomp, SeccompArg, SeccompSyscall
 
 EPERM = 1
 ENOSYS = 38
@@ -120,16 +120,15 @@ def alternatives(rule: SeccompSyscall, outcome: int) -> Iterable[Alternative]:
     for argument in rule.args:
         if not 0 <= argument.index <= 5:
             raise InvalidArgument(f"seccomp rule for {rule.names[0]}: a system call has arguments 0 to 5, not {argument.index}")
+        if argument.op not in SECCOMP_OPERATORS:
+            raise InvalidArgument(f'seccomp rule for {rule.names[0]}: unknown operator "{argument.op}"')
     if len({argument.index for argument in rule.args}) < len(rule.args):
         return [Alternative((argument,), outcome) for argument in rule.args]
     return [Alternative(rule.args, outcome)]
 
 
 def intervals(decided: Mapping[int, Decision], default: int, beyond: int, first: int, end: int) -> list[tuple[int, Decision]]:
-    """The decisions as a step function over the numbers `first` ≤ n < `end`: (where it begins, decision), neighbours differ.
-
-    Numbers in `decided` count from 0 and are shifted by `first` (x32 marks its calls with bit 30).
-    """
+    """The decisions as a step function over the numbers `first` ≤ n < `end`: (where it begins, decision), neighbours differ."""
     unnamed = Decision((), default)
     newer = Decision((), beyond)
     steps: list[tuple[int, Decision]] = []
@@ -140,9 +139,9 @@ def intervals(decided: Mapping[int, Decision], default: int, beyond: int, first:
 
     following = first
     for number in sorted(decided):
-        if first + number > following:
+        if number > following:
             step(following, unnamed)
-        step(first + number, decided[number])
-        following = first + number + 1
+        step(number, decided[number])
+        following = number + 1
     step(following, newer if decided else unnamed)
     return steps
