@@ -8,14 +8,13 @@ Everything returned is close-on-exec and belongs to the caller.
 
 from __future__ import annotations
 
+import _socket
 import array
 import errno
 import fcntl
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-
-import _socket
 
 from gorae.linux import libc
 
@@ -128,7 +127,9 @@ def send_message(sock: socket.socket | _socket.socket, data: bytes | memoryview,
         raise libc.named(error, "sendmsg") from None
 
 
-def receive_message(sock: socket.socket | _socket.socket, size: int, most: int = SCM_MAX_FD, flags: int = 0) -> tuple[bytes, list[int]]:
+def receive_message(
+    sock: socket.socket | _socket.socket, size: int, most: int = SCM_MAX_FD, flags: int = 0
+) -> tuple[bytes, list[int]]:
     """Receive up to `size` bytes and up to `most` descriptors; `(b"", [])` at the end of a stream.
 
     A message with more descriptors is refused (EMSGSIZE) and those that arrived are closed: none can be planted here unseen.

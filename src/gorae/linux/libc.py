@@ -8,13 +8,13 @@
         ├─ ≥ 0   the result
         └─ -1    OSError(errno, "mount: Permission denied", path)
 
-`PyDLL` keeps the interpreter's lock for the time of the call: after a raw `clone3` the child has only one thread, and a lock that another
-thread took between release and re-take would never be given back there. The price is that a *blocking* call blocks every thread;
-nothing in this package blocks by `syscall` for longer than the kernel works.
+`PyDLL` keeps the interpreter's lock for the time of the call: after a raw `clone3` the child has only one thread, and a lock that
+another thread took between release and re-take would never be given back there. The price is that a *blocking* call blocks every
+thread; nothing in this package blocks by `syscall` for longer than the kernel works.
 
-`syscall` is variadic in C. All six arguments are always passed, each as wide as a `long`: the C library loads six registers whatever the
-call needs, and a ctypes call without prototypes would cut integers to 32 bits. A word is declared as `void *`, which ctypes passes
-like a `long` on every Linux ABI and which also takes `bytes`, `None` and `byref(…)` without a copy.
+`syscall` is variadic in C. All six arguments are always passed, each as wide as a `long`: the C library loads six registers
+whatever the call needs, and a ctypes call without prototypes would cut integers to 32 bits. A word is declared as `void *`, which
+ctypes passes like a `long` on every Linux ABI and which also takes `bytes`, `None` and `byref(…)` without a copy.
 """
 
 from __future__ import annotations

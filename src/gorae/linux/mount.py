@@ -4,8 +4,8 @@
     new   fsopen(type) ─▶ fsconfig_*(…) ─▶ fsmount() ─▶ a detached mount ─▶ move_mount(onto a descriptor)
           open_tree(path, OPEN_TREE_CLONE) ───────────▶ a detached copy  ─▶ mount_setattr() ─▶ move_mount()
 
-A descriptor of a detached mount belongs to the caller; closing it unmounts what was never attached. Mounting onto a detached tree works
-since Linux 6.15, so that a whole root file system can be put together before anything can see it.
+A descriptor of a detached mount belongs to the caller; closing it unmounts what was never attached. Mounting onto a detached tree
+works since Linux 6.15, so that a whole root file system can be put together before anything can see it.
 """
 
 from __future__ import annotations
@@ -83,7 +83,13 @@ MOUNT_ATTR_IDMAP = 0x100000
 MOUNT_ATTR_NOSYMFOLLOW = 0x200000
 
 
-def mount(source: str | bytes | None, target: str | bytes, fstype: str | None = None, flags: int = 0, data: str | bytes | None = None) -> None:
+def mount(
+    source: str | bytes | None,
+    target: str | bytes,
+    fstype: str | None = None,
+    flags: int = 0,
+    data: str | bytes | None = None,
+) -> None:
     """mount(2). `data` is the file system's own option string, at most a page."""
     libc.call(
         "mount",
@@ -101,12 +107,12 @@ def umount2(target: str | bytes, flags: int = 0) -> None:
 
 
 def pivot_root(new_root: str | bytes, put_old: str | bytes) -> None:
-    """Swap the root mount. `(".", ".")` in the new root stacks the old one on top of it, to be detached at once (man 2 pivot_root)."""
+    """Swap the root mount. `(".", ".")` in the new root puts the old one on top, to be detached at once (man 2 pivot_root)."""
     libc.call("pivot_root", libc.text(new_root), libc.text(put_old), path=os.fsdecode(new_root))
 
 
 def open_tree(dirfd: int, path: str | bytes, flags: int = 0) -> int:
-    """A descriptor of a mount: O_PATH of an attached one, or with OPEN_TREE_CLONE a detached copy of it (AT_RECURSIVE: of all below too)."""
+    """A descriptor of a mount: O_PATH of an attached one, with OPEN_TREE_CLONE a detached copy (AT_RECURSIVE: and all below)."""
     return libc.call("open_tree", dirfd, libc.text(path), flags | OPEN_TREE_CLOEXEC, path=os.fsdecode(path))
 
 
@@ -116,7 +122,8 @@ def move_mount(from_dirfd: int, from_path: str | bytes, to_dirfd: int, to_path: 
         flags |= MOVE_MOUNT_F_EMPTY_PATH
     if not to_path:
         flags |= MOVE_MOUNT_T_EMPTY_PATH
-    libc.call("move_mount", from_dirfd, libc.text(from_path), to_dirfd, libc.text(to_path), flags, path=os.fsdecode(to_path) or None)
+    where = os.fsdecode(to_path) or None
+    libc.call("move_mount", from_dirfd, libc.text(from_path), to_dirfd, libc.text(to_path), flags, path=where)
 
 
 def attach(mount_fd: int, target_fd: int) -> None:
@@ -203,9 +210,8 @@ def mount_setattr(
     if userns_fd >= 0:
         attr_set |= MOUNT_ATTR_IDMAP
     attributes = (ctypes.c_uint64 * 4)(attr_set, attr_clr, propagation, max(userns_fd, 0))
-    libc.call(
-        "mount_setattr", dirfd, libc.text(path), flags, ctypes.byref(attributes), ctypes.sizeof(attributes), path=os.fsdecode(path) or None
-    )
+    where = os.fsdecode(path) or None
+    libc.call("mount_setattr", dirfd, libc.text(path), flags, ctypes.byref(attributes), ctypes.sizeof(attributes), path=where)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@
     …        see KINDS
 
 A raw `clone3` is not `os.fork`: Python's after-fork hooks do not run in the child (neither those of `os.register_at_fork` nor the
-interpreter's own), and the C library does not know that it has been cloned. So in the child: one thread, no imports that take locks, no
-`threading`, no `signal.raise_signal` (the C library's cached thread id is the parent's: use `os.kill(os.getpid(), …)`), `os.getpid()` is
-right (not cached since glibc 2.25), and the end is `os.execve` or `os._exit`. The caller must be single-threaded, and blocks signals
-around the call if a handler running in the child would hurt.
+interpreter's own), and the C library does not know that it has been cloned. So in the child: one thread, no imports that take
+locks, no `threading`, no `signal.raise_signal` (the C library's cached thread id is the parent's: use `os.kill(os.getpid(), …)`),
+`os.getpid()` is right (not cached since glibc 2.25), and the end is `os.execve` or `os._exit`. The caller must be
+single-threaded, and blocks signals around the call if a handler running in the child would hurt.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ BY_OCI: dict[str, Kind] = {kind.oci: kind for kind in KINDS}
 def clone3(flags: int, *, exit_signal: int = SIGCHLD, cgroup_fd: int = -1) -> tuple[int, int]:
     """Make a child; return `(pid, pidfd)` in the parent, which owns the pidfd, and `(0, -1)` in the child.
 
-    CLONE_PIDFD is always added. With `cgroup_fd` (a directory of cgroup v2) the child is born in that group (Linux 5.7). Before Linux
-    5.3, and where a seccomp filter answers ENOSYS, clone(2) does the same, except for CLONE_NEWTIME and `cgroup_fd`.
-    The flags must not hold CLONE_VM: the child returns from this function on its copy of the stack.
+    CLONE_PIDFD is always added. With `cgroup_fd` (a directory of cgroup v2) the child is born in that group (Linux 5.7). Before
+    Linux 5.3, and where a seccomp filter answers ENOSYS, clone(2) does the same, except for CLONE_NEWTIME and `cgroup_fd`. The
+    flags must not hold CLONE_VM: the child returns from this function on its copy of the stack.
     """
     if flags & (CLONE_VM | CLONE_THREAD | CLONE_SIGHAND):
         raise ValueError("clone3: a child that shares memory cannot return into Python")
@@ -101,7 +101,7 @@ def clone3(flags: int, *, exit_signal: int = SIGCHLD, cgroup_fd: int = -1) -> tu
 
 
 def _clone(flags: int, exit_signal: int, pidfd: ctypes.c_int) -> int:
-    """clone(2), which writes the pidfd where `parent_tid` points (Linux 5.2). The first three arguments are alike on our machines."""
+    """clone(2), which writes the pidfd where `parent_tid` points (Linux 5.2). The first three arguments are alike everywhere."""
     return libc.call("clone", flags | exit_signal, 0, ctypes.byref(pidfd))
 
 

@@ -3,9 +3,9 @@
     openat2(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)       Linux 5.6: the kernel resolves; "/" and ".." stop at the root
     _Walk                                                  to create, and on older kernels: one component at a time
 
-The walk holds a descriptor of each directory on its way from the root, opens each component with O_PATH | O_NOFOLLOW from the last of
-them, and reads a link from the descriptor of the link itself. ".." takes the last descriptor off. So whatever is swapped for a link
-meanwhile, nothing outside the root is ever reached (CVE-2021-30465, CVE-2024-45310):
+The walk holds a descriptor of each directory on its way from the root, opens each component with O_PATH | O_NOFOLLOW from the
+last of them, and reads a link from the descriptor of the link itself. ".." takes the last descriptor off. So whatever is swapped
+for a link meanwhile, nothing outside the root is ever reached (CVE-2021-30465, CVE-2024-45310):
 
     /a/lnk/../c      [root] ─a─▶ [root, a] ─lnk → "/x/y"─▶ [root] ─x─▶ [root, x] ─y─▶ [root, x, y] ─..─▶ [root, x] ─c─▶ …
 

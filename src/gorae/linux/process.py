@@ -11,7 +11,7 @@ import ctypes
 import errno
 import os
 
-from gorae.linux import libc
+from gorae.linux import libc, system
 
 PR_SET_PDEATHSIG = 1
 PR_GET_DUMPABLE = 3
@@ -33,9 +33,10 @@ PIDFD_INFO_PID = 1
 PIDFD_INFO_EXIT = 8
 
 SIGNALS: dict[str, int] = {
-    "ABRT": 6, "ALRM": 14, "BUS": 7, "CHLD": 17, "CLD": 17, "CONT": 18, "FPE": 8, "HUP": 1, "ILL": 4, "INT": 2, "IO": 29, "IOT": 6,
-    "KILL": 9, "PIPE": 13, "POLL": 29, "PROF": 27, "PWR": 30, "QUIT": 3, "SEGV": 11, "STKFLT": 16, "STOP": 19, "SYS": 31, "TERM": 15,
-    "TRAP": 5, "TSTP": 20, "TTIN": 21, "TTOU": 22, "URG": 23, "USR1": 10, "USR2": 12, "VTALRM": 26, "WINCH": 28, "XCPU": 24, "XFSZ": 25,
+    "ABRT": 6, "ALRM": 14, "BUS": 7, "CHLD": 17, "CLD": 17, "CONT": 18, "FPE": 8, "HUP": 1, "ILL": 4, "INT": 2, "IO": 29,
+    "IOT": 6, "KILL": 9, "PIPE": 13, "POLL": 29, "PROF": 27, "PWR": 30, "QUIT": 3, "SEGV": 11, "STKFLT": 16, "STOP": 19,
+    "SYS": 31, "TERM": 15, "TRAP": 5, "TSTP": 20, "TTIN": 21, "TTOU": 22, "URG": 23, "USR1": 10, "USR2": 12, "VTALRM": 26,
+    "WINCH": 28, "XCPU": 24, "XFSZ": 25,
     "RTMIN": 34, **{f"RTMIN+{n}": 34 + n for n in range(1, 16)}, **{f"RTMAX-{n}": 64 - n for n in range(14, 0, -1)}, "RTMAX": 64,
 }  # fmt: skip
 """Number by name without SIG, for the machines of `syscall_table` (alpha, mips, parisc and sparc number differently).
@@ -153,8 +154,8 @@ def pidfd_exit_status(pidfd: int) -> int | None:
 
 
 def knows_exit_status() -> bool:
-    """Whether `pidfd_exit_status` can answer on this kernel; tried on a process that has already been reaped is the only sure way,
-    so this goes by what the kernel says of itself: the ioctl exists and the release is at least 6.15."""
+    """Whether `pidfd_exit_status` can answer on this kernel. The only sure way would be to let a child die, so this goes by what
+    the kernel says of itself: the ioctl exists and the release is at least 6.15."""
     try:
         descriptor = pidfd_open(os.getpid())
     except OSError:
@@ -163,8 +164,7 @@ def knows_exit_status() -> bool:
         known = _pidfd_information(descriptor, PIDFD_INFO_PID) is not None
     finally:
         os.close(descriptor)
-    numbers = os.uname().release.split(".")
-    return known and len(numbers) > 1 and (int(numbers[0]), int(numbers[1].partition("-")[0])) >= (6, 15)
+    return known and system.kernel_version() >= (6, 15)
 
 
 def _pidfd_information(pidfd: int, mask: int) -> ctypes.Array[ctypes.c_uint64] | None:

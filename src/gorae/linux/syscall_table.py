@@ -3,9 +3,9 @@
     TABLES = {"x86_64": {"read": 0, …}, "i386": …, "x32": …, "aarch64": …, "arm": …}
 
 Sources: the kernel's exported headers (asm/unistd_64.h, unistd_32.h, unistd_x32.h, and asm-generic/unistd.h for aarch64) and
-arch/arm/tools/syscall.tbl for arm (EABI; the numbers from 0xf0001 are ARM's own, which Linux calls private). A dash: this machine has no
-such call. Numbers of x32 are given here without __X32_SYSCALL_BIT; in `TABLES["x32"]` it is set, as the kernel and a seccomp filter see it.
-From 424 on every machine counts alike (the x86-only ones below 424 were free there).
+arch/arm/tools/syscall.tbl for arm (EABI; the numbers from 0xf0001 are ARM's own, which Linux calls private). A dash: this machine
+has no such call. Numbers of x32 are given here without __X32_SYSCALL_BIT; in `TABLES["x32"]` it is set, as the kernel and a
+seccomp filter see it. From 424 on every machine counts alike.
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ def filesystems() -> frozenset[str]:
 
 
 def kernel_config() -> dict[str, str] | None:
-    """How the running kernel was built, `{"CONFIG_OVERLAY_FS": "m", …}`, from /proc/config.gz or /boot; None when neither is there."""
+    """How the running kernel was built, `{"CONFIG_OVERLAY_FS": "m", …}`, from /proc/config.gz or /boot; None without either."""
     release = kernel_release()
     for path in ("/proc/config.gz", f"/boot/config-{release}", f"/lib/modules/{release}/config"):
         try:

@@ -1,9 +1,9 @@
 """Removing a tree that somebody else filled, by descriptor.
 
-One directory is open at a time, whatever the depth: down by openat2 without links and without crossing mount points, up by ".." checked
-against what the directory above was on the way down. So neither a link swapped in, nor a directory moved elsewhere meanwhile, nor a
-forgotten mount makes it remove anything outside the tree; and a tree 100,000 levels deep costs neither descriptors nor recursion.
-(shutil.rmtree recurses, and crosses mount points.)
+One directory is open at a time, whatever the depth: down by openat2 without links and without crossing mount points, up by ".."
+checked against what the directory above was on the way down. So neither a link swapped in, nor a directory moved elsewhere
+meanwhile, nor a forgotten mount makes it remove anything outside the tree; and a tree 100,000 levels deep costs neither
+descriptors nor recursion. (shutil.rmtree recurses, and crosses mount points.)
 """
 
 from __future__ import annotations

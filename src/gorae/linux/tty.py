@@ -24,8 +24,8 @@ Attributes = list[int | list[bytes | int]]
 def open_ptmx(directory: int | str = "/dev/pts") -> tuple[int, int]:
     """Make a pty in a devpts instance, given by its directory (a descriptor or a path), and return `(master, peer)`.
 
-    TIOCGPTPEER is Linux 4.13; before, the peer is opened as N in the same directory, without following a link. A devpts whose own ptmx is
-    closed (mode 000) works for root only.
+    TIOCGPTPEER is Linux 4.13; before, the peer is opened as N in the same directory, without following a link. A devpts whose own
+    ptmx is closed (mode 000) works for root only.
     """
     flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
     holder = directory if isinstance(directory, int) else _open_directory(directory)
