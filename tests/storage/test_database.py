@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,6 @@ import pytest
 from gorae.errors import Conflict, CorruptData, StorageFull, Unavailable
 from gorae.storage.db.database import Database
 from gorae.storage.db.schema import CONTENT_ROOTS, MIGRATIONS, SNAPSHOT_ROOTS
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database.open(tmp_path / "gorae.db")
-    yield database
-    database.close()
 
 
 def put(key: str, value: str = "x"):
@@ -121,8 +113,8 @@ HISTORY = (
 )
 
 
-@pytest.mark.parametrize("version", range(len(HISTORY) +
-1)) def test_migration_from_each_older_version(tmp_path: Path, version: int) -> None:
+@pytest.mark.parametrize("version", range(len(HISTORY) + 1))
+def test_migration_from_each_older_version(tmp_path: Path, version: int) -> None:
     Database.open(tmp_path / "db", HISTORY[:version]).close()
     database = Database.open(tmp_path / "db", HISTORY)
     assert database.read(lambda connection: connection.execute("SELECT a, b FROM one").fetchall()) == [("semi;colon", "new")]
