@@ -6,6 +6,7 @@
     limits    pure: OCI resources → what to write where, and warnings
     devices   pure: OCI device rules → v1 lines, v2 program
     stats     pure: control files → Stats
+    files · processes    one write, one read; who is in a directory
     events    an fd that is readable after an out-of-memory event
 
 Nothing here knows of containers, and no path under /sys/fs/cgroup is assumed: all come from mountinfo. Start at `group`.

@@ -7,8 +7,8 @@
     v2        the one cgroup2 mount     the same
     none      -                         -
 
-A hierarchy's `root` is which of its directories is mounted (not "/" within a container without a cgroup namespace); a cgroup's path is
-relative to the mount point.
+A hierarchy's `root` is which of its directories is mounted (not "/" within a container without a cgroup namespace); a
+cgroup's path is relative to the mount point.
 """
 
 from __future__ import annotations
@@ -20,14 +20,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from gorae.cgroup.files import read_or_empty
 from gorae.errors import InvalidArgument
 from gorae.linux.mount import MountInfo, mountinfo
 
 if TYPE_CHECKING:
     from gorae.cgroup.group import Cgroup
 
-# What a v1 mount's super options may name besides controllers (cgroup-v1/cgroups.rst; kernel/cgroup/cgroup-v1.c, cgroup1_show_options).
-_OPTIONS = frozenset({"rw", "ro", "noprefix", "xattr", "clone_children", "cpuset_v2_mode", "favordynmods", "nofavordynmods", "none"})
+# What a v1 mount's super options may name besides controllers (cgroup-v1/cgroups.rst; kernel/cgroup/cgroup-v1.c,
+# cgroup1_show_options).
+_OPTIONS = frozenset(
+    {"rw", "ro", "noprefix", "xattr", "clone_children", "cpuset_v2_mode", "favordynmods", "nofavordynmods", "none"}
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Layout:
 
     @cached_property
     def controllers(self) -> dict[str, Hierarchy]:
-        """The hierarchy of each controller; on v2 also of "devices" and "freezer", which are no controllers there but always work."""
+        """The hierarchy of each controller; on v2 also of "devices" and "freezer", which always work there without one."""
         found = {name: each for each in self.hierarchies for name in each.controllers}
         if self.mode == "v2" and self.unified is not None:
             found.update(devices=self.unified, freezer=self.unified)
@@ -104,7 +108,7 @@ def detect() -> Layout:
 
 
 def _unified_controllers(directory: str) -> tuple[str, ...]:
-    return tuple(_read(f"{directory}/cgroup.controllers").split())
+    return tuple(read_or_empty(f"{directory}/cgroup.controllers").split())
 
 
 def hierarchies_of(mounts: Iterable[MountInfo], unified_controllers: Callable[[str], tuple[str, ...]]) -> tuple[Hierarchy, ...]:
@@ -164,11 +168,3 @@ def _child(hierarchy: Hierarchy) -> str | None:
             ):
                 return entry.path
     return None
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, "rb", buffering=0) as file:
-            return file.readall().decode()
-    except OSError:
-        return ""

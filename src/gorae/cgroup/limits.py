@@ -23,8 +23,9 @@
     rdma                         rdma.max                                the same
     unified                      refused                                 as it is written
 
-0 means "not set" for what Docker and runc treat so (limits of memory, pids; shares, quota, period, weight), -1 is unlimited. What this
-host cannot enforce becomes a warning. Which version holds is asked for each controller: a hybrid host may have some on each side.
+0 means "not set" for what Docker and runc treat so (limits of memory, pids; shares, quota, period, weight), -1 is unlimited.
+What this host cannot enforce becomes a warning. Which version holds is asked for each controller: a hybrid host may have some
+on each side.
 """
 
 from __future__ import annotations
@@ -169,8 +170,8 @@ def _memory_v2(plan: _Plan, memory: Memory, limit: int, swap: int) -> None:
 def weight_of_shares(shares: int) -> int:
     """cpu.shares (2 … 262144, 1024 by default) as cpu.weight (1 … 10000, 100 by default).
 
-    The ends and the defaults must meet, which no straight line does (with one, a container of 1024 shares gets 39 and loses against every
-    cgroup that was left alone): 10 to the power of a parabola in log2(shares) through these three points.
+    The ends and the defaults must meet, which no straight line does (with one, a container of 1024 shares gets 39 and loses
+    against every cgroup that was left alone): 10 to the power of a parabola in log2(shares) through these three points.
     """
     if shares <= 2:
         return 1
@@ -211,7 +212,8 @@ def _cpu_time_v2(plan: _Plan, cpu: CPU) -> None:
     # A quota alone leaves the period as it is; a period alone cannot be written without a quota.
     if cpu.quota or cpu.period:
         maximum = _limit(cpu.quota or -1, "max")
-        plan.write("cpu", "cpu.max", f"{maximum} {cpu.period}" if cpu.period else maximum, "cpu.quota" if cpu.quota else "cpu.period")
+        value = f"{maximum} {cpu.period}" if cpu.period else maximum
+        plan.write("cpu", "cpu.max", value, "cpu.quota" if cpu.quota else "cpu.period")
     if cpu.burst is not None:
         plan.write("cpu", "cpu.max.burst", str(cpu.burst), "cpu.burst")
     if cpu.realtimePeriod or cpu.realtimeRuntime:
@@ -300,7 +302,7 @@ def _unified(plan: _Plan, unified: dict[str, str]) -> None:
         controller = file.partition(".")[0]
         holder = plan.layout.unified if controller == "cgroup" else plan.layout.controllers.get(controller)
         if holder is None or holder.version != 2:
-            raise Unsupported(f"unified: {file}: this host has no {controller} controller on cgroup v2 (its layout is {plan.layout.mode})")
+            raise Unsupported(f"unified: {file}: there is no {controller} controller on cgroup v2 here (layout {plan.layout.mode})")
         for line in value.splitlines():  # io.max and the like take one device a write
             if not line.isprintable():
                 raise InvalidArgument(f"unified: {file}: {line!a} contains control characters")

@@ -11,8 +11,8 @@
     a dataclass           { … }                         an error, unless the field has a default
     object                anything, untouched
 
-A field is required when it has no default. `named("os.version")` gives the JSON name where it is no Python name. Unknown members are
-passed over, as the specifications demand of readers. `null` counts as absent, as Go's writers use it.
+A field is required when it has no default. `named("os.version")` gives the JSON name where it is no Python name. Unknown members
+are passed over, as the specifications demand of readers. `null` counts as absent, as Go's writers use it.
 
 A decoder is a closure made once for each type; paths are put together only when something is wrong.
 """

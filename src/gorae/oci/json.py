@@ -1,9 +1,9 @@
 """The one strict reader of JSON from outside.
 
-Python's decoder accepts what other readers of the same bytes refuse or read differently (NaN, two members of one name, lone surrogates,
-depth until the stack ends), and two readers of one document is how checks are passed by (CVE-2021-41190). So refused are: more bytes
-than `limit`, anything but valid UTF-8, a NUL in any string, NaN and Infinity, numbers too long to convert, more than 64 levels, the same
-member twice in one object, anything after the value.
+Python's decoder accepts what other readers of the same bytes refuse or read differently (NaN, two members of one name, lone
+surrogates, depth until the stack ends), and two readers of one document is how checks are passed by (CVE-2021-41190). So
+refused are: more bytes than `limit`, anything but valid UTF-8, a NUL in any string, NaN and Infinity, numbers too long to
+convert, more than 64 levels, the same member twice in one object, anything after the value.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ DEPTH = 64
 LIMIT = 16 << 20
 _DIGITS = 4300  # sys.int_info.default_max_str_digits: a longer number costs quadratic time (CVE-2020-10735)
 
-# Strings first, so that brackets within them do not count.
-_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+# Strings first, so that brackets within them do not count. The closing quote may be missing and the repeats are possessive:
+# otherwise an unterminated string would be scanned again from each quote in it.
+_STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -80,7 +81,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise _Refused(f"member {ascii(name)} stands twice in one object")
+                raise _Refused(f"member {name!a} stands twice in one object")
             seen.add(name)
     return members
 
@@ -105,9 +106,9 @@ def _check_strings(value: Any) -> None:
 
 def _check_text(text: str) -> None:
     if "\0" in text:
-        raise _Refused(f"string {ascii(text[:60])} contains a NUL")
+        raise _Refused(f"string {text[:60]!a} contains a NUL")
     if _SURROGATE.search(text):
-        raise _Refused(f"string {ascii(text[:60])} contains half a surrogate pair")
+        raise _Refused(f"string {text[:60]!a} contains half a surrogate pair")
 
 
 def _refuse_constant(name: str) -> NoReturn:
