@@ -15,14 +15,27 @@ descriptors that no message claims, a longer message than the limit, or anything
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, TypeVar
+
+from gorae import errors
+from gorae.errors import BirthError, GoraeError, InvalidArgument, Unavailable
+from gorae.oci import codec
+from gorae.oci.codec import Between, OneOf
+from gorae.oci.json import read_json
 
 VERSION = 1
+MAX_MESSAGE = 8 << 20
+MAX_DESCRIPTORS = 64
 
-Json = Mapping[str, Any]
+T = TypeVar("T")
+Json = dict[str, Any]
+State = Annotated[str, OneOf("starting", "running", "exited")]
+Natural = Annotated[int, Between(0, 2**63 - 1)]
+Size = Annotated[int, Between(0, 65535)]
 
 
 @dataclass(frozen=True)
@@ -32,18 +45,18 @@ class Stdio:
     tty: bool = False
     stdin: bool = False
     stdin_once: bool = False
-    height: int = 0  # of the terminal, 0: the kernel's default
-    width: int = 0
+    height: Size = 0  # of the terminal, 0: the kernel's default
+    width: Size = 0
 
 
 @dataclass(frozen=True)
 class Log:
     """Where the output is kept. `max_size` in bytes; at most `max_file` files of that size."""
 
-    driver: Literal["local", "none"] = "local"
+    driver: Annotated[str, OneOf("local", "none")] = "local"
     path: str = ""
-    max_size: int = 10_000_000
-    max_file: int = 5
+    max_size: Annotated[int, Between(1, 2**62)] = 10_000_000
+    max_file: Annotated[int, Between(1, 100_000)] = 5
 
 
 @dataclass(frozen=True)
@@ -59,18 +72,39 @@ class Streams:
 class LogPosition:
     """A point in a log: `generation` counts its files since the container was made, `offset` is in bytes. See `logs.reader`."""
 
-    generation: int
-    offset: int
+    generation: Natural
+    offset: Natural
+
+
+@dataclass(frozen=True)
+class RootMount:
+    """One of the mounts, stacked in order, that make root.path: it exists in the container's mount namespace only."""
+
+    type: str  # "overlay", "bind", "tmpfs", …
+    source: str = ""
+    options: tuple[str, ...] = ()  # "lowerdir=/a:/b", "upperdir=…", "ro", …
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the specification cannot say; the runtime's `birth.Context`, for who does not load the runtime."""
+
+    rootfs: tuple[RootMount, ...] = ()  # empty: root.path is the root file system as it stands
+    user: str = ""  # Docker's user string, resolved in the container's own passwd and group; "": process.user counts
+    init: bool = False  # the child stays as PID 1, reaps and forwards signals
+    cgroup: str = ""  # path in the hierarchy, "/gorae/<id>"; "": stay in the supervisor's
+    bundle: str = "/"  # what a relative root.path is relative to; hooks are told
+    annotations: dict[str, str] = field(default_factory=dict)  # told to hooks
 
 
 @dataclass(frozen=True)
 class StartRequest:
-    """`spec` is the OCI runtime spec (config.json as an object), `context` the runtime's Context as an object (docs/seams.md)."""
+    """`spec` is the OCI runtime spec: config.json as an object."""
 
     container: str
     directory: str  # /run/gorae/containers/<id>: exit.json is written here
-    spec: Json
-    context: Json
+    spec: dict[str, object]
+    context: Context
     stdio: Stdio = field(default_factory=Stdio)
     log: Log = field(default_factory=Log)
     attach: tuple[Streams, ...] = ()
@@ -83,7 +117,7 @@ class ExecRequest:
 
     container: str
     exec: str
-    process: Json
+    process: dict[str, object]
     user: str = ""
     stdio: Stdio = field(default_factory=Stdio)
     attach: tuple[Streams, ...] = ()
@@ -92,16 +126,16 @@ class ExecRequest:
 
 @dataclass(frozen=True)
 class Started:
-    """A running container. The descriptors are the engine's duplicates; keep them so that `adopt` can replace a dead supervisor."""
+    """A running container. The descriptors are the engine's duplicates: with them `adopt` can replace a dead supervisor."""
 
     container: str
     pid: int
     started_at: int  # ns since the epoch
     warnings: tuple[str, ...] = ()
-    steps: tuple[Json, ...] | None = None  # only with explain: {call, arguments, reason, nanoseconds, …}
-    handle: Json = field(default_factory=dict)  # opaque, plain JSON: what `adopt` needs beside the descriptors; store it
+    steps: tuple[dict[str, object], ...] | None = None  # only with explain: {call, arguments, reason, nanoseconds, …}
+    handle: dict[str, object] = field(default_factory=dict)  # opaque JSON: what `adopt` needs beside the descriptors
     pidfd: int = -1
-    stdin: int | None = None
+    stdin: int | None = None  # None also with stdin_once: a duplicate would keep the program from seeing the end
     stdout: int | None = None
     stderr: int | None = None
     pty: int | None = None
@@ -119,7 +153,7 @@ class StartedExec:
     pid: int
     started_at: int
     warnings: tuple[str, ...] = ()
-    steps: tuple[Json, ...] | None = None
+    steps: tuple[dict[str, object], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +161,7 @@ class Exit:
     """How PID 1 of a container (or an exec) ended; also what `<directory>/exit.json` holds."""
 
     code: int  # Docker's: 0…255, 128 + signal
-    finished_at: int
+    finished_at: int  # ns since the epoch
     started_at: int
     pid: int
     oom_killed: bool = False
@@ -139,7 +173,7 @@ class LivingExec:
     exec: str
     pid: int
     started_at: int
-    state: Literal["starting", "running", "exited"]
+    state: State
     exit: Exit | None = None
 
 
@@ -150,7 +184,7 @@ class Living:
     container: str
     pid: int
     started_at: int
-    state: Literal["starting", "running", "exited"]
+    state: State
     execs: tuple[LivingExec, ...] = ()
     exit: Exit | None = None
     directory: str = ""
@@ -182,3 +216,137 @@ class OutOfMemory:
 
 
 Event = Exited | ExecExited | OutOfMemory
+
+
+# ── the codec ──
+
+
+def encode(message: Json) -> bytes:
+    """The bytes of a message."""
+    body = json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    if len(body) > MAX_MESSAGE:
+        raise InvalidArgument(f"a message of {len(body)} bytes is longer than {MAX_MESSAGE}")
+    return len(body).to_bytes(4, "big") + body
+
+
+class Decoder:
+    """Bytes and descriptors to messages. Owns the descriptors until their message is given out; `close` closes the rest."""
+
+    def __init__(self, limit: int = MAX_MESSAGE) -> None:
+        self._limit = limit
+        self._buffer = bytearray()
+        self._descriptors: list[int] = []
+
+    def feed(self, data: bytes, descriptors: Sequence[int] = ()) -> None:
+        self._buffer += data
+        self._descriptors += descriptors
+
+    def messages(self) -> Iterator[tuple[Json, list[int]]]:
+        """Each whole message with its descriptors, which are the caller's then. `InvalidArgument`: the peer is to be cut off."""
+        while len(self._buffer) >= 4:
+            length = int.from_bytes(self._buffer[:4], "big")
+            if length > self._limit:
+                raise InvalidArgument(f"message of {length} bytes, {self._limit} are allowed")
+            if len(self._buffer) < 4 + length:
+                break
+            body = bytes(self._buffer[4 : 4 + length])
+            del self._buffer[: 4 + length]
+            message = read_json(body, "message", self._limit)
+            if type(message) is not dict:
+                raise InvalidArgument("message: expected an object")
+            count = message.pop("descriptors", 0)
+            if type(count) is not int or not 0 <= count <= min(MAX_DESCRIPTORS, len(self._descriptors)):
+                raise InvalidArgument(f"message: it claims {count!a} descriptors, {len(self._descriptors)} came")
+            claimed, self._descriptors = self._descriptors[:count], self._descriptors[count:]
+            yield message, claimed
+        if len(self._descriptors) > (MAX_DESCRIPTORS if self._buffer else 0):
+            raise InvalidArgument(f"{len(self._descriptors)} descriptors belong to no message")
+
+    def leftover(self) -> tuple[bytes, list[int]]:
+        """What is not yet a whole message; the descriptors stay this decoder's."""
+        return bytes(self._buffer), list(self._descriptors)
+
+    def close(self) -> None:
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._descriptors.clear()
+        self._buffer.clear()
+
+
+def request(number: int, call: str, arguments: Json, descriptors: int = 0) -> bytes:
+    return encode({**arguments, "id": number, "call": call, "descriptors": descriptors})
+
+
+def answer(number: int, result: Json, descriptors: int = 0) -> bytes:
+    return encode({"id": number, "ok": result, "descriptors": descriptors})
+
+
+def failure(number: int, error: BaseException) -> bytes:
+    return encode({"id": number, "error": describe(error)})
+
+
+def decode(kind: type[T], value: object, what: str) -> T:
+    """An object of the wire as one of the dataclasses above; `InvalidArgument` names what is wrong."""
+    return codec.decode(kind, value, what)
+
+
+def plain(value: object) -> Json:
+    """The object of the wire of one of the dataclasses above."""
+    return codec.encode(value)
+
+
+_KINDS = {
+    name: kind
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, GoraeError)
+}
+
+
+def describe(error: BaseException) -> Json:
+    """An error as an object. What is no GoraeError is the supervisor's own fault and travels as Unavailable."""
+    if isinstance(error, BirthError):
+        return {
+            "kind": type(error).__name__,
+            "message": str(error),
+            "step": error.step,
+            "errno": error.errno,
+            "path": error.path,
+        }
+    if isinstance(error, GoraeError):
+        return {"kind": type(error).__name__, "message": str(error)}
+    return {"kind": "Unavailable", "message": f"the supervisor failed: {type(error).__name__}: {error}"}
+
+
+def error_of(description: object) -> GoraeError:
+    """The error that `describe` described."""
+    if not isinstance(description, dict):
+        return Unavailable("the supervisor sent an error that cannot be read")
+    kind = _KINDS.get(str(description.get("kind")), Unavailable)
+    message = str(description.get("message", ""))
+    if issubclass(kind, BirthError):
+        number = description.get("errno")
+        return kind(
+            message,
+            step=str(description.get("step", "")),
+            errno=number if isinstance(number, int) else 0,
+            path=str(description.get("path", "")),
+        )
+    return kind(message)
+
+
+_EVENTS: dict[str, type[Exited] | type[ExecExited] | type[OutOfMemory]] = {
+    "exit": Exited,
+    "exec_exit": ExecExited,
+    "oom": OutOfMemory,
+}
+_EVENT_NAMES = {kind: name for name, kind in _EVENTS.items()}
+
+
+def event(happened: Event) -> bytes:
+    return encode({"event": _EVENT_NAMES[type(happened)], **plain(happened)})
+
+
+def event_of(message: Json) -> Event | None:
+    """None for an event that this version does not know."""
+    kind = _EVENTS.get(str(message.get("event")))
+    return None if kind is None else decode(kind, message, "event")
