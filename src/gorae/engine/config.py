@@ -8,14 +8,18 @@ An unknown key is refused: a misspelt limit that is silently ignored is worse th
 
 from __future__ import annotations
 
+import difflib
+import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from gorae import errors
+from gorae.oci.json import read_json
 
 DEFAULT_FILE = Path("/etc/gorae/daemon.json")
+LOG_DRIVERS = ("local", "json-file", "none")
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,4 +94,72 @@ def load(path: Path, **overrides: Any) -> Config:
 
     Raises InvalidArgument naming the file and the key.
     """
-    raise errors.Unsupported("not yet")
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        data = b"{}"
+    except OSError as error:
+        raise errors.InvalidArgument(f"{path}: {error.strerror}") from error
+    return parse(data, str(path), **overrides)
+
+
+def parse(data: bytes, where: str, **overrides: Any) -> Config:
+    """The configuration in `data`, which came from `where`."""
+    document = read_json(data, where)
+    if not isinstance(document, dict):
+        raise errors.InvalidArgument(f"{where}: an object is expected, not {type(document).__name__}")
+    fields: dict[str, Any] = {}
+    for key, value in document.items():
+        if key not in KEYS:
+            near = difflib.get_close_matches(key, KEYS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise errors.InvalidArgument(f"{where}: unknown key {key!r}{hint}")
+        fields[KEYS[key]] = parse_bytes(value) if key == "default-shm-size" and isinstance(value, str) else value
+    try:
+        config = msgspec.convert(fields | overrides, Config, dec_hook=_decode_path)
+    except msgspec.ValidationError as error:
+        raise errors.InvalidArgument(f"{where}: {_in_docker_names(str(error))}") from error
+    _check(config, where)
+    return config
+
+
+def parse_bytes(text: str) -> int:
+    """`64M`, `1.5g`, `512`: bytes, in powers of 1024. InvalidArgument otherwise."""
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgtp]?)(?:i?b)?\s*", text, re.ASCII | re.IGNORECASE)
+    if match is None:
+        raise errors.InvalidArgument(f"invalid size: '{text}'")
+    return int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))
+
+
+def _decode_path(kind: type, value: object) -> object:
+    if kind is Path:
+        if not isinstance(value, str | Path):
+            raise msgspec.ValidationError(f"a path is expected, not {value!r}")
+        return Path(value)
+    raise NotImplementedError(kind)
+
+
+def _in_docker_names(message: str) -> str:
+    for docker, ours in KEYS.items():
+        message = message.replace(f"$.{ours}", f"`{docker}`")
+    return message
+
+
+def _check(config: Config, where: str) -> None:
+    for name, path in (("data-root", config.data_root), ("exec-root", config.exec_root)):
+        if not path.is_absolute() or ".." in path.parts:
+            raise errors.InvalidArgument(f"{where}: {name} must be an absolute path without '..', not {str(path)!r}")
+    parent = config.cgroup_parent
+    if not re.fullmatch(r"(/[A-Za-z0-9_.\-]+)+", parent) or ".." in parent.split("/"):
+        raise errors.InvalidArgument(f"{where}: cgroup-parent must look like /gorae, not {parent!r}")
+    if config.log_driver not in LOG_DRIVERS:
+        raise errors.InvalidArgument(f"{where}: log-driver {config.log_driver!r} is not one of {', '.join(LOG_DRIVERS)}")
+    if config.default_ipc_mode not in ("private", "shareable", "none", "host"):
+        raise errors.InvalidArgument(f"{where}: default-ipc-mode {config.default_ipc_mode!r} is not private, shareable, none or host")
+    if config.default_cgroupns_mode not in ("private", "host"):
+        raise errors.InvalidArgument(f"{where}: default-cgroupns-mode {config.default_cgroupns_mode!r} is not private or host")
+    if config.default_shm_size <= 0:
+        raise errors.InvalidArgument(f"{where}: default-shm-size must be positive")
+    for host in config.hosts:
+        if not re.fullmatch(r"(unix:///.+|tcp://[^/\s]+|fd://.*)", host):
+            raise errors.InvalidArgument(f"{where}: host {host!r} is not unix:///path, tcp://address:port or fd://")

@@ -10,19 +10,19 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from gorae.engine.container.model import (
-    AttachRequest,
     Attachment,
+    AttachRequest,
     Container,
     ContainerConfig,
     Created,
     Exec,
     ExecConfig,
-    LogLine,
     LogRequest,
     WaitCondition,
     WaitResult,
 )
 from gorae.engine.filters import Filters
+from gorae.logs.lines import Block
 
 
 class Waiting:
@@ -94,8 +94,9 @@ class Containers:
         """Before the start as well: the socket then waits for it."""
         raise NotImplementedError
 
-    def logs(self, reference: str, request: LogRequest) -> AsyncIterator[Sequence[LogLine]]:
-        """Batches of lines, oldest first; with `follow` until the container has ended. Errors (NotFound, Unsupported for driver `none`) come from this
+    def logs(self, reference: str, request: LogRequest) -> AsyncIterator[Sequence[Block]]:
+        """Batches of `Block(stream, time, data, partial)`, oldest first: `data` is one or more whole lines of one time and stream (1: stdout and a TTY,
+        2: stderr), or, when `partial`, a piece of a line that goes on in the stream's next block; with `follow` until the container has ended. Errors (NotFound, Unsupported for driver `none`) come from this
         call itself. `aclose()` the iterator.
         """
         raise NotImplementedError

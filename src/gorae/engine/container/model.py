@@ -9,9 +9,11 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
+
+from gorae.logs.lines import Block
 
 Status = Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
 
@@ -295,14 +297,6 @@ class LogRequest(Struct, frozen=True):
     follow: bool = False
 
 
-class LogLine(NamedTuple):
-    """`data` keeps its newline, if it has one; `stream` is 1 (stdout, and a TTY) or 2 (stderr)."""
-
-    time: int
-    stream: int
-    data: bytes
-
-
 @dataclass(slots=True)
 class Attachment:
     """The engine's end of an attach socket, owned by whoever received it: call `close()`.
@@ -314,7 +308,7 @@ class Attachment:
 
     tty: bool
     socket: socket.socket | None
-    replay: AsyncIterator[Sequence[LogLine]] | None = None
+    replay: AsyncIterator[Sequence[Block]] | None = None
 
     def close(self) -> None:
         if self.socket is not None:
