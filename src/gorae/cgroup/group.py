@@ -1,6 +1,6 @@
 """One control group: the same path in every hierarchy of this machine.
 
-    create ─▶ apply, restrict_devices ─▶ attach(pid) … freeze ⇄ thaw … kill ─▶ remove
+    create ─▶ apply, restrict_devices ─▶ enter (open_unified + entrances, or attach) … freeze ⇄ thaw … kill ─▶ remove
 
     /sys/fs/cgroup/memory/gorae/<id>      v1, one directory a hierarchy
     /sys/fs/cgroup/unified/gorae/<id>     hybrid: processes are tracked, frozen and killed here
@@ -152,10 +152,32 @@ class Cgroup:
         return tuple(warnings)
 
     def attach(self, pid: int) -> None:
-        """Move a process (0: the caller) into the cgroup, in every hierarchy."""
+        """Move a process (0: the caller) into the cgroup, in every hierarchy.
+
+        The first such move after a quiet moment waits for an RCU grace period, 5 to 20 ms (cgroup_threadgroup_rwsem): a birth enters
+        by `open_unified` and `entrances`, which never wait.
+        """
         text = str(pid)
         for _, directory in self._places:
             files.write(f"{directory}/cgroup.procs", text)
+
+    def open_unified(self) -> int:
+        """A descriptor for clone3's CLONE_INTO_CGROUP, owned by the caller; -1 when there is no cgroup2 mount."""
+        directory = self._directories.get("cgroup")
+        return -1 if directory is None else os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def entrances(self, cloned_into: bool) -> tuple[str, ...]:
+        """Files into which a process with one thread writes "0" to enter; `cloned_into`: it was made in the unified hierarchy already.
+
+        Writing oneself into v1's `tasks` takes no global lock (kernel/cgroup/cgroup.c, cgroup_procs_write_start). The kernel looks at
+        who *opened* the file: a child that is to live in a user namespace is given descriptors.
+        """
+        files_of = {1: "tasks", 2: "cgroup.procs"}
+        return tuple(
+            f"{directory}/{files_of[hierarchy.version]}"
+            for hierarchy, directory in self._places
+            if not (cloned_into and hierarchy.version == 2)
+        )
 
     def holds(self, pid: int) -> bool:
         """Whether the process is in this cgroup, in every hierarchy (a wrong one was CVE-2023-6476, CVE-2025-47291)."""
