@@ -12,10 +12,64 @@ from pathlib import Path
 
 import pytest
 
-APPLETS = (
-    "sh cat echo ls ps true false sleep id env head tail wc grep sed printf mkdir mknod mount umount rm rmdir mv cp ln touch chmod chown stat df "
-    "hostname ip nc dd seq yes kill test tty stty sort uniq tr cut date find readlink sync uname whoami nproc od base64 timeout usleep top".split()
-)
+APPLETS = [
+    "sh",
+    "cat",
+    "echo",
+    "ls",
+    "ps",
+    "true",
+    "false",
+    "sleep",
+    "id",
+    "env",
+    "head",
+    "tail",
+    "wc",
+    "grep",
+    "sed",
+    "printf",
+    "mkdir",
+    "mknod",
+    "mount",
+    "umount",
+    "rm",
+    "rmdir",
+    "mv",
+    "cp",
+    "ln",
+    "touch",
+    "chmod",
+    "chown",
+    "stat",
+    "df",
+    "hostname",
+    "ip",
+    "nc",
+    "dd",
+    "seq",
+    "yes",
+    "kill",
+    "test",
+    "tty",
+    "stty",
+    "sort",
+    "uniq",
+    "tr",
+    "cut",
+    "date",
+    "find",
+    "readlink",
+    "sync",
+    "uname",
+    "whoami",
+    "nproc",
+    "od",
+    "base64",
+    "timeout",
+    "usleep",
+    "top",
+]
 
 
 @cache

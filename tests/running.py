@@ -29,7 +29,7 @@ DOCKER = next((path for path in ("/usr/local/bin/docker", "/usr/bin/docker") if 
 
 
 class Daemon:
-    """Started by `start` or by entering it. `kill` is kill -9; `stop` is SIGTERM and leaves containers running; leaving removes all."""
+    """Started by `start` or by entering it. `kill` is kill -9; `stop` is SIGTERM, containers run on; leaving removes all."""
 
     def __init__(self, folder: Path, settings: dict[str, Any] | None = None) -> None:
         # Unix socket paths are short: /run/… rather than pytest's deep folders.
