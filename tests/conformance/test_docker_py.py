@@ -11,7 +11,6 @@ from typing import Any
 import docker
 import docker.errors
 import pytest
-
 from tests import peers
 from tests.running import Daemon
 

@@ -60,7 +60,7 @@ def parse(address: str, *, tls: str = "", verify: bool = True) -> Endpoint:
         host, _, port = rest.rstrip("/").rpartition(":")
         if not host or not port.isdigit():
             raise InvalidArgument(f"the address {address!r} has no port: write tcp://HOST:PORT")
-        return Endpoint(host=host.strip("[]"), port=int(port), tls=tls, verify=verify)
+        return Endpoint(host=host.strip("[]"), port=int(port), tls=tls, verify=verify or not tls)
     raise Unsupported(f"the address {address!r} is not supported: use unix:// or tcp://")
 
 
