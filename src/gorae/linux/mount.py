@@ -251,9 +251,10 @@ def parse_mountinfo(data: bytes) -> tuple[MountInfo, ...]:
             continue
         try:
             # An empty source (`mount("", …)`) leaves two spaces in a row, hence split at single ones.
-            before, after = line.split(b" - ", 1)
-            number, parent, device, root, point, options, *optional = before.split(b" ")
-            fs_type, source, super_options = after.split(b" ", 2)
+            words = line.split(b" ")
+            separator = words.index(b"-", 6)
+            number, parent, device, root, point, options, *optional = words[:separator]
+            fs_type, source, super_options = words[separator + 1 :]
             found.append(
                 MountInfo(
                     id=int(number),
