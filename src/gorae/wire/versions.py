@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple, Self
 
 from gorae.errors import InvalidArgument
+from gorae.version import API_VERSION, API_VERSION_MINIMUM
 
 
 class Version(NamedTuple):
@@ -31,8 +32,8 @@ class Version(NamedTuple):
         return f"{self.major}.{self.minor}"
 
 
-OLDEST = Version(1, 24)
-NEWEST = Version(1, 56)
+OLDEST = Version.parse(API_VERSION_MINIMUM)
+NEWEST = Version.parse(API_VERSION)
 
 
 def check(version: Version) -> Version:

@@ -1,0 +1,168 @@
+"""Images: list, inspect, history, import, load, save, tag, remove, prune."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from aiohttp.web_response import Response, StreamResponse
+
+from gorae.api.adapt import image as shape
+from gorae.api.adapt.imagefilter import kept, select
+from gorae.api.call import JSON, Call
+from gorae.api.errors import explain
+from gorae.api.router import Route
+from gorae.errors import CorruptData, InvalidArgument, NotFound, Unsupported
+from gorae.wire import filters, progress
+from gorae.wire.image import ImagesPruneResponse
+
+TAR = "application/x-tar"
+LIST_FILTERS = ("before", "dangling", "label", "reference", "since", "until")
+PRUNE_FILTERS = ("dangling", "label", "label!", "until")
+
+
+async def list_(call: Call) -> StreamResponse:
+    wanted = filters.check(dict(call.query.filters()), LIST_FILTERS)
+    images = call.engine.images
+    selected = select(images.list(all=call.query.boolean("all")), wanted, lambda name: images.get(name).created or 0)
+    return call.answer([shape.summary(image, call.version) for image in selected])
+
+
+async def inspect(call: Call) -> StreamResponse:
+    return call.answer(shape.inspect(call.engine.images.get(call.names["name"]), call.version))
+
+
+async def history(call: Call) -> StreamResponse:
+    return call.answer(shape.history(call.engine.images.history(call.names["name"])))
+
+
+async def create(call: Call) -> StreamResponse:
+    """Import a root file system from the body, or see whether an image is here: pulling is not implemented yet."""
+    source, name = call.query.text("fromSrc"), call.query.text("fromImage")
+    if source == "-":
+        return await _import(call)
+    if source:
+        raise Unsupported("importing from a URL is not implemented in this version of gorae: send the archive with fromSrc=-")
+    if not name:
+        raise InvalidArgument("one of fromImage and fromSrc is needed")
+    tag = call.query.text("tag")
+    full = name if not tag else f"{name}{'@' if ':' in tag else ':'}{tag}"
+    try:
+        image = call.engine.images.get(full)
+    except NotFound:
+        raise NotFound(
+            f"No such image: {full}: pulling is not implemented in this version of gorae; use `import` or `load`, or the image `host`"
+        ) from None
+    async with call.stream(JSON) as response:
+        await response.write(progress.line(progress.Line(status=f"Status: Image is up to date for {full} ({image.id})")))
+    return response
+
+
+async def _import(call: Call) -> StreamResponse:
+    """One line at the end, so that a failure still has a status of its own."""
+    query = call.query
+    changes = [line for text in query.list("changes") for line in text.splitlines() if line.strip()]
+    with call.connection.cancelling():
+        try:
+            image = await call.engine.images.import_(
+                call.upload(),
+                repository=query.text("repo"),
+                tag=query.text("tag"),
+                message=query.text("message"),
+                changes=changes,
+                platform=query.text("platform"),
+            )
+        except CorruptData as error:
+            raise InvalidArgument(str(error)) from error
+    return Response(body=progress.line(progress.Line(status=image.id)), headers=call.headers, content_type=JSON)
+
+
+async def load(call: Call) -> StreamResponse:
+    """The first step is awaited before the status is sent: what is no archive at all gets one of its own. Later failures are a line."""
+    quiet = call.query.boolean("quiet")
+    if call.query.list("platform"):
+        raise Unsupported("choosing a platform in load is not implemented in this version of gorae")
+    steps = call.engine.images.load(call.upload())
+    try:
+        with call.connection.cancelling():
+            first = await anext(steps, None)
+        async with call.stream(JSON) as response:
+            try:
+                if first is not None:
+                    await response.write(shape.progress_line(first, quiet=quiet))
+                async for step in steps:
+                    await response.write(shape.progress_line(step, quiet=quiet))
+            except ConnectionError:
+                raise
+            except Exception as error:
+                await response.write(progress.failure(explain(error)[1]))
+    except CorruptData as error:
+        raise InvalidArgument(str(error)) from error
+    finally:
+        await _close(steps)
+    return response
+
+
+async def save_one(call: Call) -> StreamResponse:
+    return await _save(call, [call.names["name"]])
+
+
+async def save(call: Call) -> StreamResponse:
+    names = [name for text in call.query.list("names") for name in text.split(",") if name]
+    if not names:
+        raise InvalidArgument("names is needed: which images shall be saved?")
+    return await _save(call, names)
+
+
+async def _save(call: Call, names: Sequence[str]) -> StreamResponse:
+    for name in names:
+        call.engine.images.get(name)  # so that an unknown one is a 404 and not half an archive
+    stream = call.engine.images.save(names)
+    try:
+        async with call.stream(TAR) as response:
+            async for part in stream:
+                await response.write(part)
+    finally:
+        await _close(stream)
+    return response
+
+
+async def _close(stream: AsyncIterator[object]) -> None:
+    close = getattr(stream, "aclose", None)
+    if close is not None:
+        await close()
+
+
+async def tag(call: Call) -> StreamResponse:
+    repository = call.query.text("repo")
+    if not repository:
+        raise InvalidArgument("repo is needed: which name shall the image get?")
+    await call.engine.images.tag(call.names["name"], repository, call.query.text("tag"))
+    return call.nothing(201)
+
+
+async def remove(call: Call) -> StreamResponse:
+    query = call.query
+    done = await call.engine.images.remove(call.names["name"], force=query.boolean("force"), prune=not query.boolean("noprune"))
+    return call.answer(shape.deletions(done))
+
+
+async def prune(call: Call) -> StreamResponse:
+    wanted = filters.check(dict(call.query.filters()), PRUNE_FILTERS)
+    pruned = await call.engine.images.prune(dangling=filters.boolean(wanted, "dangling", True), keep=kept(wanted))
+    return call.answer(
+        ImagesPruneResponse(images_deleted=shape.deletions(pruned.removed) or None, space_reclaimed=pruned.reclaimed)
+    )
+
+
+ROUTES = (
+    Route("GET", "/images/json", list_),
+    Route("POST", "/images/create", create),
+    Route("POST", "/images/load", load),
+    Route("POST", "/images/prune", prune),
+    Route("GET", "/images/get", save),
+    Route("GET", "/images/{name…}/get", save_one),
+    Route("GET", "/images/{name…}/json", inspect),
+    Route("GET", "/images/{name…}/history", history),
+    Route("POST", "/images/{name…}/tag", tag),
+    Route("DELETE", "/images/{name…}", remove),
+)

@@ -1,0 +1,71 @@
+"""What Docker's API has and this version of gorae does not: 501 and a message that says so, not a 404 that looks like a misspelling."""
+
+from __future__ import annotations
+
+from aiohttp.web_response import StreamResponse
+
+from gorae.api.call import Call
+from gorae.api.router import Route
+from gorae.errors import Unsupported
+
+ENDPOINTS: dict[str, tuple[tuple[str, str], ...]] = {
+    "stats": (("GET", "/containers/{id}/stats"),),
+    "update of a container": (("POST", "/containers/{id}/update"),),
+    "diff": (("GET", "/containers/{id}/changes"),),
+    "export": (("GET", "/containers/{id}/export"),),
+    "attach over a WebSocket": (("GET", "/containers/{id}/attach/ws"),),
+    "copying files into and out of a container": (
+        ("HEAD", "/containers/{id}/archive"),
+        ("GET", "/containers/{id}/archive"),
+        ("PUT", "/containers/{id}/archive"),
+    ),
+    "checkpointing": (
+        ("GET", "/containers/{id}/checkpoints"),
+        ("POST", "/containers/{id}/checkpoints"),
+        ("DELETE", "/containers/{id}/checkpoints/{checkpoint}"),
+    ),
+    "commit": (("POST", "/commit"),),
+    "build": (("POST", "/build"), ("POST", "/build/prune"), ("POST", "/build/cancel"), ("POST", "/session"), ("POST", "/grpc")),
+    "push": (("POST", "/images/{name…}/push"),),
+    "image search": (("GET", "/images/search"),),
+    "reading attestations": (("GET", "/images/{name…}/attestations"),),
+    "login": (("POST", "/auth"),),
+    "asking a registry": (("GET", "/distribution/{name…}/json"),),
+    "making volumes": (("POST", "/volumes/create"), ("PUT", "/volumes/{name}")),
+    "making and joining networks": (
+        ("POST", "/networks/create"),
+        ("POST", "/networks/{id}/connect"),
+        ("POST", "/networks/{id}/disconnect"),
+        ("DELETE", "/networks/{id}"),
+    ),
+    "plugin management": tuple(
+        (method, f"/plugins{path}")
+        for method, path in (
+            ("GET", ""), ("GET", "/privileges"), ("POST", "/pull"), ("GET", "/{name…}/json"), ("DELETE", "/{name…}"),
+            ("POST", "/{name…}/enable"), ("POST", "/{name…}/disable"), ("POST", "/{name…}/upgrade"), ("POST", "/create"),
+            ("POST", "/{name…}/push"), ("POST", "/{name…}/set"),
+        )
+    ),
+    "swarm mode": tuple(
+        (method, path)
+        for kind in ("nodes", "services", "tasks", "secrets", "configs")
+        for method, path in (
+            ("GET", f"/{kind}"), ("POST", f"/{kind}/create"), ("GET", f"/{kind}/{{id}}"), ("DELETE", f"/{kind}/{{id}}"),
+            ("POST", f"/{kind}/{{id}}/update"), ("GET", f"/{kind}/{{id}}/logs"),
+        )
+    )
+    + (
+        ("GET", "/swarm"), ("POST", "/swarm/init"), ("POST", "/swarm/join"), ("POST", "/swarm/leave"), ("POST", "/swarm/update"),
+        ("GET", "/swarm/unlockkey"), ("POST", "/swarm/unlock"),
+    ),
+}  # fmt: skip
+
+
+def _refusal(what: str, method: str, path: str) -> Route:
+    async def refuse(call: Call) -> StreamResponse:
+        raise Unsupported(f"{what} is not implemented in this version of gorae")
+
+    return Route(method, path, refuse)
+
+
+ROUTES = tuple(_refusal(what, method, path) for what, endpoints in ENDPOINTS.items() for method, path in endpoints)
