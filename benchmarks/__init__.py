@@ -1,1 +1,1 @@
-"""Speed and size, measured on this machine, in this run, against dockerd where Debian's docker.io is installed: `benchmarks/run`."""
+"""Speed and size, measured on this machine in this run, against dockerd where docker.io is installed: `benchmarks/run`."""

@@ -51,7 +51,7 @@ class Gorae:
 
 
 class Dockerd:
-    """Debian's dockerd with its containerd, on the same disk; no iptables rules of the host are touched (it runs with its own bridge off)."""
+    """Debian's dockerd with its containerd, on the same disk, without a bridge and without rules in the host's firewall."""
 
     name = "dockerd"
 
@@ -64,10 +64,21 @@ class Dockerd:
 
     def start(self) -> None:
         arguments = [
-            "/usr/sbin/dockerd", "--data-root", str(self.folder / "docker"), "--exec-root", str(self.run / "exec"),
-            "--pidfile", str(self.run / "pid"), "--host", f"unix://{self.run}/docker.sock", "--iptables=false", "--ip6tables=false", "--bridge=none",
-            "--config-file", str(self.folder / "dockerd.json"),
-        ]  # fmt: skip
+            "/usr/sbin/dockerd",
+            "--data-root",
+            str(self.folder / "docker"),
+            "--exec-root",
+            str(self.run / "exec"),
+            "--pidfile",
+            str(self.run / "pid"),
+            "--host",
+            f"unix://{self.run}/docker.sock",
+            "--iptables=false",
+            "--ip6tables=false",
+            "--bridge=none",
+            "--config-file",
+            str(self.folder / "dockerd.json"),
+        ]
         (self.folder / "dockerd.json").write_text("{}")
         begun = time.monotonic()
         with (self.folder / "dockerd.log").open("ab") as log:
