@@ -10,29 +10,74 @@
 
 from __future__ import annotations
 
-from os import PathLike
-from typing import TYPE_CHECKING
+import asyncio
+import fcntl
+import os
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
 
-if TYPE_CHECKING:
-    from gorae.storage.content.store import Store
-    from gorae.storage.db.database import Database
-    from gorae.storage.snapshot.overlay import OverlaySnapshotter
+from gorae.errors import Conflict
+from gorae.storage.content.garbage import forget
+from gorae.storage.content.lease import Leases
+from gorae.storage.content.store import Store
+from gorae.storage.db.database import Database
+from gorae.storage.disk import disk_error
+from gorae.storage.snapshot.overlay import OverlaySnapshotter
 
 
 class DataRoot:
-    path: str
-    database: Database
-    content: Store
-    snapshots: OverlaySnapshotter
+    """`await DataRoot.open(path)`, `await aclose()`; or `async with await DataRoot.open(path) as root`."""
+
+    def __init__(self, path: str, database: Database, leases: Leases, content: Store, snapshots: OverlaySnapshotter) -> None:
+        self.path = path
+        self.database = database
+        self.leases = leases
+        self.content = content
+        self.snapshots = snapshots
+        self._closing = AsyncExitStack()
 
     @classmethod
-    async def open(cls, path: str | PathLike[str]) -> DataRoot:
+    async def open(cls, path: str | os.PathLike[str]) -> Self:
         """Lock, open, and sweep away what a killed predecessor left half-made. `Conflict` when another daemon holds it."""
-        raise NotImplementedError
+        name = await asyncio.to_thread(os.path.realpath, path)
+        async with AsyncExitStack() as stack:
+            try:
+                os.makedirs(name, mode=0o710, exist_ok=True)
+                os.chmod(name, 0o710)
+                lock = os.open(os.path.join(name, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                raise disk_error(error, f"use the data root {name}") from error
+            stack.callback(os.close, lock)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Conflict(f"another daemon uses the data root {name}: stop it, or name another data-root") from None
+            database = Database.open(os.path.join(name, "gorae.db"))
+            stack.callback(database.close)
+            leases = await Leases.open(database)
+            content = await Store.open(os.path.join(name, "content"), database)
+            snapshots = await OverlaySnapshotter.open(os.path.join(name, "snapshots"), database)
+            stack.push_async_callback(snapshots.aclose)
+            root = cls(name, database, leases, content, snapshots)
+            root._closing = stack.pop_all()
+            return root
 
     async def collect_garbage(self) -> int:
-        """Free what neither an image, a container nor a lease reaches. Answers the bytes."""
-        raise NotImplementedError
+        """Free what neither an image, a container nor a lease reaches (content/garbage.py). Answers the bytes, as du(1) counts."""
+        garbage = await self.database.write(forget)
+        freed = await asyncio.to_thread(self.snapshots.measure, garbage.numbers)
+        self.snapshots.discard(garbage.numbers)
+        return freed + await self.content.unlink_forgotten(garbage.digests)
 
     async def aclose(self) -> None:
-        raise NotImplementedError
+        """Again: does nothing."""
+        await self._closing.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()

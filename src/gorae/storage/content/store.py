@@ -144,8 +144,7 @@ class Store:
 
     async def stream(self, digest: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         """The blob's bytes in portions."""
-        descriptor = self.open_blob(digest)
-        with open(descriptor, "rb", buffering=0) as file:
+        with os.fdopen(self.open_blob(digest), "rb", buffering=0) as file:
             file.seek(offset)
             left = -1 if length is None else length
             while left:

@@ -8,7 +8,8 @@ collection below.
     content_children   storage.content       blob → blob that it needs (manifest → configuration → layers)
     leases             storage.content       an assembly under way; expires NULL: dies with the process that took it
     lease_holds        storage.content       lease → content digest or snapshot key that it protects
-    snapshots          storage.snapshot      one directory snapshots/<number>; kind: active, view, committed
+    snapshots          storage.snapshot      one directory snapshots/<number>; kind: active, view, committed; below: a directory of
+                                             this machine under it, of which `hidden` (JSON) is not to be seen
     images             engine.image          id (digest of the configuration) → snapshot of its top layer; record: JSON
     names              engine.image          "busybox:latest" or "busybox@sha256:…" → image
     containers         engine.container      config: what was asked for at create · state: what became of it (JSON both)
@@ -63,7 +64,7 @@ CREATE TABLE snapshots (
     bytes INTEGER,
     inodes INTEGER,
     below TEXT NOT NULL DEFAULT '',
-    boot TEXT NOT NULL DEFAULT ''
+    hidden TEXT NOT NULL DEFAULT '[]'
 );
 CREATE INDEX snapshots_parent ON snapshots (parent);
 

@@ -4,9 +4,11 @@
     view(key, parent)    ──▶ view                              │
                               └──────── remove(key) ───────────┘
 
-A *key* names an active snapshot or a view, a *name* a committed one; all live in one namespace and are unique. A parent is
-always committed. A snapshot whose children exist cannot be removed. Nothing is ever mounted: `prepare`, `view` and `mounts`
-say which mounts, in order, make the tree, and whoever has a mount namespace makes them there.
+A *key* names an active snapshot or a view, a *name* a committed one; all live in one namespace and are unique. A parent is always
+committed. A snapshot that has children cannot be removed. Nothing is ever mounted: `prepare`, `view` and `mounts` say which
+mounts, in order, make the tree, and whoever has a mount namespace makes them there.
+
+tests/storage/test_snapshotter.py holds every implementation to this page.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ Kind = Literal["active", "view", "committed"]
 
 
 class Mount(Struct, frozen=True):
-    """One mount(2): source, filesystem type, options as in fstab(5) ("lowerdir=…", "ro")."""
+    """One mount(2): filesystem type, source, options as in fstab(5) ("lowerdir=…", "ro")."""
 
     type: str
     source: str
@@ -28,7 +30,7 @@ class Mount(Struct, frozen=True):
 
 
 class Usage(Struct, frozen=True):
-    """What this snapshot alone takes, as du(1) counts: allocated bytes, inodes."""
+    """What this snapshot alone takes, as du(1) counts: allocated bytes (a file with several names once), and inodes."""
 
     bytes: int
     inodes: int
@@ -39,7 +41,6 @@ class SnapshotInfo(Struct, frozen=True, kw_only=True):
     kind: Kind
     parent: str = ""
     created: int  # nanoseconds since the epoch
-    labels: dict[str, str] = {}
 
 
 class Snapshotter(Protocol):
@@ -58,16 +59,20 @@ class Snapshotter(Protocol):
         """What `prepare` or `view` answered, again (after a restart)."""
 
     def upper(self, key: str) -> str:
-        """Where an active snapshot's own files lie: what `unpack` fills and `docker diff` reads."""
+        """Where a snapshot's own files lie, whiteouts included: what is unpacked into, and what `diff` reads."""
 
-    def stat(self, key: str) -> SnapshotInfo:
-        ...
+    def lowers(self, key: str) -> tuple[str, ...]:
+        """The same for its parents, the nearest first."""
+
+    def hidden(self, key: str) -> tuple[str, ...]:
+        """Whiteouts that the snapshotter itself put into `upper`: paths like "var/lib/gorae" that are no change of the user's."""
+
+    def stat(self, key: str) -> SnapshotInfo: ...
 
     def walk(self) -> Sequence[SnapshotInfo]:
-        ...
+        """All of them, oldest first."""
 
-    async def usage(self, key: str) -> Usage:
-        ...
+    async def usage(self, key: str) -> Usage: ...
 
     async def remove(self, key: str) -> None:
         """Gone when this returns, though its files may still be on their way out. `Conflict` when it has children."""
