@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from typing import TYPE_CHECKING
 
 from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import StreamResponse
@@ -19,12 +18,10 @@ from aiohttp.web_response import StreamResponse
 from gorae.api import errors, versions
 from gorae.api.call import Call
 from gorae.api.connection import ApiServer
+from gorae.api.engine import Engine
 from gorae.api.router import Router
 from gorae.api.routes import containers, execs, gorae, images, networks, notyet, sessions, system, volumes
 from gorae.wire.versions import NEWEST
-
-if TYPE_CHECKING:
-    from gorae.engine.engine import Engine
 
 log = logging.getLogger("gorae.api")
 

@@ -34,7 +34,9 @@ def parse(text: str) -> bytes:
         elif key.lower() in CONTROL:
             codes.append(CONTROL[key.lower()])
         else:
-            raise InvalidArgument(f"invalid detach keys ({text}) provided: {key!r} is neither one character nor ctrl- and one of a-z @ [ \\ ] ^ _")
+            raise InvalidArgument(
+                f"invalid detach keys ({text}) provided: {key!r} is neither one character nor ctrl- and one of a-z @ [ \\ ] ^ _"
+            )
     return bytes(codes)
 
 

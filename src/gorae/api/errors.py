@@ -46,11 +46,9 @@ def explain(error: BaseException) -> tuple[int, str]:
 
 
 def describe(error: BaseException) -> str:
-    """Where it happened and what kind it is, on one line: frames, but no values, neither variables' nor the message of a foreign error
-    that may quote them.
-    """
-    frames = traceback.extract_tb(error.__traceback__)
-    places = " < ".join(f"{frame.filename.rpartition('/gorae/')[2]}:{frame.lineno} {frame.name}" for frame in reversed(frames[-12:]))
+    """Where it happened and what kind it is, on one line: frames, but no values; the message of a foreign error may quote some."""
+    frames = traceback.extract_tb(error.__traceback__)[-12:]
+    places = " < ".join(f"{frame.filename.rpartition('/gorae/')[2]}:{frame.lineno} {frame.name}" for frame in reversed(frames))
     number = f" errno {error.errno}: {error.strerror}" if isinstance(error, OSError) and error.errno else ""
     return f"{type(error).__name__}{number} at {places or 'unknown'}"
 

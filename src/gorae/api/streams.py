@@ -177,8 +177,9 @@ async def write(call: Call, data: bytes) -> None:
 
 
 class LineEncoder:
-    """Blocks of a log as attach and logs send them: raw from a terminal, otherwise a frame for each line (clients print and count frames
-    as lines, though nothing in the protocol says that they may).
+    """Blocks of a log as attach and logs send them: raw from a terminal, otherwise a frame for each line.
+
+    (One frame for many lines would be as lawful and quicker, but there are clients that take a frame for a line.)
     """
 
     def __init__(self, *, tty: bool, timestamps: bool) -> None:

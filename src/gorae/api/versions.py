@@ -18,7 +18,7 @@ PREFIX = re.compile(r"/v([0-9]{1,4}\.[0-9]{1,4})(/.*)", re.DOTALL)
 
 
 def split(path: str) -> tuple[Version, str]:
-    """The version that a path asks for (none: the newest) and the rest. InvalidArgument in Docker's words for one that is not spoken."""
+    """The version that a path asks for (none: the newest) and the rest; InvalidArgument for one that is not spoken."""
     found = PREFIX.fullmatch(path)
     if found is None:
         return NEWEST, path

@@ -1,4 +1,4 @@
-"""`POST /containers/create` and `POST /containers/{id}/exec` → the engine's wishes, and warnings for what the engine has no word for."""
+"""`POST /containers/create` and `POST /containers/{id}/exec` → the engine's wishes, and warnings where it has no word for one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import msgspec
 from gorae.engine.container import model
 from gorae.errors import InvalidArgument
 from gorae.wire import hostconfig
-from gorae.wire.config import Config, CreateRequest
+from gorae.wire.config import CreateRequest
 from gorae.wire.exec import ExecCreateRequest
-from gorae.wire.hostconfig import HostConfig, is_default
+from gorae.wire.hostconfig import is_default
 from gorae.wire.versions import Version
 
 # Fields of Docker's that no word of the engine stands for. At their default they say nothing; otherwise each becomes a warning.
@@ -27,8 +27,7 @@ UNHEEDED_HOST = {
     "cgroup": "Cgroup",
     "isolation": "Isolation",
 }
-# Says nothing to an engine: the client writes the file, and the inspect's only use of it is to tell its name.
-PASSED_OVER_HOST = {"container_id_file"}
+# HostConfig.ContainerIDFile says nothing to an engine: the client writes that file.
 
 
 def container_config(request: CreateRequest, version: Version) -> model.ContainerConfig:
@@ -118,7 +117,9 @@ def resources(given: hostconfig.Resources) -> model.Resources:
         cpuset_mems=given.cpuset_mems,
         pids_limit=given.pids_limit,
         blkio_weight=given.blkio_weight,
-        blkio_weight_device=tuple(model.ThrottleDevice(path=item.path, rate=item.weight) for item in given.blkio_weight_device or ()),
+        blkio_weight_device=tuple(
+            model.ThrottleDevice(path=item.path, rate=item.weight) for item in given.blkio_weight_device or ()
+        ),
         blkio_device_read_bps=_throttles(given.blkio_device_read_bps),
         blkio_device_write_bps=_throttles(given.blkio_device_write_bps),
         blkio_device_read_iops=_throttles(given.blkio_device_read_iops),
@@ -226,8 +227,3 @@ def _tuple(given: list[str] | None) -> tuple[str, ...]:
 def _plain(value: object) -> Any:
     """Docker's own shape as plain data, which the engine keeps for inspect."""
     return msgspec.to_builtins(value)
-
-
-# Every field is either translated above, passed over, or warned about; a test goes through both shapes to see that none is forgotten.
-CONFIG_FIELDS = Config.__struct_fields__
-HOST_FIELDS = HostConfig.__struct_fields__

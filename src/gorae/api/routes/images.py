@@ -50,7 +50,7 @@ async def create(call: Call) -> StreamResponse:
         image = call.engine.images.get(full)
     except NotFound:
         raise NotFound(
-            f"No such image: {full}: pulling is not implemented in this version of gorae; use `import` or `load`, or the image `host`"
+            f"No such image: {full}: pulling is not implemented in this version of gorae; `import` or `load` it, or use `host`"
         ) from None
     async with call.stream(JSON) as response:
         await response.write(progress.line(progress.Line(status=f"Status: Image is up to date for {full} ({image.id})")))
@@ -77,7 +77,7 @@ async def _import(call: Call) -> StreamResponse:
 
 
 async def load(call: Call) -> StreamResponse:
-    """The first step is awaited before the status is sent: what is no archive at all gets one of its own. Later failures are a line."""
+    """The status is sent after the first step, so that what is no archive at all gets its own. Later failures are a line."""
     quiet = call.query.boolean("quiet")
     if call.query.list("platform"):
         raise Unsupported("choosing a platform in load is not implemented in this version of gorae")

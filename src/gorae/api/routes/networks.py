@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from aiohttp.web_response import StreamResponse
+from msgspec import UNSET
 
 from gorae.api.adapt.inspect import NETWORK_IDS
 from gorae.api.adapt.moment import ZERO
@@ -34,8 +35,8 @@ async def inspect(call: Call) -> StreamResponse:
 
 
 def network(name: str, containers: dict[str, EndpointResource] | None = None) -> Network:
-    shown = {} if containers is None else {"containers": containers}
-    return Network(name=name, id=NETWORK_IDS[name], created=ZERO, driver=DRIVERS[name], ipam=Ipam(), **shown)
+    shown = UNSET if containers is None else containers
+    return Network(name=name, id=NETWORK_IDS[name], created=ZERO, driver=DRIVERS[name], ipam=Ipam(), containers=shown)
 
 
 async def prune(call: Call) -> StreamResponse:

@@ -1,4 +1,4 @@
-"""What Docker's API has and this version of gorae does not: 501 and a message that says so, not a 404 that looks like a misspelling."""
+"""What Docker's API has and this version of gorae does not: 501 and a message that says so, where 404 looks like a mistake."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ ENDPOINTS: dict[str, tuple[tuple[str, str], ...]] = {
             ("POST", "/{name…}/push"), ("POST", "/{name…}/set"),
         )
     ),
-    "swarm mode": tuple(
-        (method, path)
-        for kind in ("nodes", "services", "tasks", "secrets", "configs")
-        for method, path in (
-            ("GET", f"/{kind}"), ("POST", f"/{kind}/create"), ("GET", f"/{kind}/{{id}}"), ("DELETE", f"/{kind}/{{id}}"),
-            ("POST", f"/{kind}/{{id}}/update"), ("GET", f"/{kind}/{{id}}/logs"),
-        )
-    )
-    + (
+    "swarm mode": (
         ("GET", "/swarm"), ("POST", "/swarm/init"), ("POST", "/swarm/join"), ("POST", "/swarm/leave"), ("POST", "/swarm/update"),
         ("GET", "/swarm/unlockkey"), ("POST", "/swarm/unlock"),
+        *(
+            (method, f"/{kind}{path}")
+            for kind in ("nodes", "services", "tasks", "secrets", "configs")
+            for method, path in (
+                ("GET", ""), ("POST", "/create"), ("GET", "/{id}"), ("DELETE", "/{id}"), ("POST", "/{id}/update"),
+                ("GET", "/{id}/logs"),
+            )
+        ),
     ),
 }  # fmt: skip
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from aiohttp.web_response import Response, StreamResponse
+from msgspec import UNSET
 
 from gorae.api.adapt import event as event_shape
 from gorae.api.adapt import image as image_shape
@@ -82,25 +84,29 @@ async def disk_usage(call: Call) -> StreamResponse:
         return call.answer(usage)
     running = [value for value in containers if value.state.running]
     verbose = call.query.boolean("verbose")
-    usages: dict[str, Usage] = {}
-    if "image" in asked:
-        unused = sum(value.size for value in images if value.id not in using and not value.builtin)
-        active = sum(1 for value in images if value.id in using)
-        usages["image_usage"] = _usage(active, image_rows, image_size, unused, verbose)
-    if "container" in asked:
-        size = sum(value.size_rw or 0 for value in containers)
-        held = sum(value.size_rw or 0 for value in running)
-        usages["container_usage"] = _usage(len(running), container_rows, size, size - held, verbose)
-    if "volume" in asked:
-        usages["volume_usage"] = _usage(0, [], 0, 0, verbose)
-    if "build-cache" in asked:
-        usages["build_cache_usage"] = _usage(0, [], 0, 0, verbose)
-    return call.answer(DiskUsage(**usages))
+    unused = sum(value.size for value in images if value.id not in using and not value.builtin)
+    active = sum(1 for value in images if value.id in using)
+    size = sum(value.size_rw or 0 for value in containers)
+    held = sum(value.size_rw or 0 for value in running)
+    nothing = _usage(0, [], 0, 0, verbose)
+    return call.answer(
+        DiskUsage(
+            image_usage=_usage(active, image_rows, image_size, unused, verbose) if "image" in asked else UNSET,
+            container_usage=_usage(len(running), container_rows, size, size - held, verbose) if "container" in asked else UNSET,
+            volume_usage=nothing if "volume" in asked else UNSET,
+            build_cache_usage=nothing if "build-cache" in asked else UNSET,
+        )
+    )
 
 
-def _usage(active: int, rows: list[object] | list[object], size: int, reclaimable: int, verbose: bool) -> Usage:
-    counts = {"active_count": active, "total_count": len(rows), "total_size": size, "reclaimable": reclaimable}
-    return Usage(**counts, items=list(rows)) if verbose else Usage(**counts)
+def _usage(active: int, rows: Sequence[object], size: int, reclaimable: int, verbose: bool) -> Usage:
+    return Usage(
+        active_count=active,
+        total_count=len(rows),
+        total_size=size,
+        reclaimable=reclaimable,
+        items=list(rows) if verbose else UNSET,
+    )
 
 
 ROUTES = (
