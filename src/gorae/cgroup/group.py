@@ -154,8 +154,8 @@ class Cgroup:
     def attach(self, pid: int) -> None:
         """Move a process (0: the caller) into the cgroup, in every hierarchy.
 
-        The first such move after a quiet moment waits for an RCU grace period, 5 to 20 ms (cgroup_threadgroup_rwsem): a birth enters
-        by `open_unified` and `entrances`, which never wait.
+        The first such move after a quiet moment waits for an RCU grace period, 5 to 20 ms (cgroup_threadgroup_rwsem): a birth
+        enters by `open_unified` and `entrances`, which never wait.
         """
         text = str(pid)
         for _, directory in self._places:
@@ -167,10 +167,10 @@ class Cgroup:
         return -1 if directory is None else os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def entrances(self, cloned_into: bool) -> tuple[str, ...]:
-        """Files into which a process with one thread writes "0" to enter; `cloned_into`: it was made in the unified hierarchy already.
+        """Files into which a process with one thread writes "0" to enter; `cloned_into`: it is in the unified hierarchy already.
 
-        Writing oneself into v1's `tasks` takes no global lock (kernel/cgroup/cgroup.c, cgroup_procs_write_start). The kernel looks at
-        who *opened* the file: a child that is to live in a user namespace is given descriptors.
+        Writing oneself into v1's `tasks` takes no global lock (kernel/cgroup/cgroup.c, cgroup_procs_write_start). The kernel
+        looks at who *opened* the file: a child that is to live in a user namespace is given descriptors.
         """
         files_of = {1: "tasks", 2: "cgroup.procs"}
         return tuple(

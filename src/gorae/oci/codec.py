@@ -8,7 +8,9 @@
     X | None              as X                          None
     tuple[X, ...]         [ … ]                         ()
     dict[str, X]          { … }                         {}
+    frozenset[str]        {"a": {}, "b": {}}            ()              (a set, as Go writes it)
     a dataclass           { … }                         an error, unless the field has a default
+    a subclass of str     "x", checked by its making    an error, unless the field has a default
     object                anything, untouched
 
 A field is required when it has no default. `named("os.version")` gives the JSON name where it is no Python name. Unknown members
@@ -107,6 +109,8 @@ def _plain(item: object) -> object:
         return item
     if isinstance(item, (tuple, list)):
         return [_plain(each) for each in item]
+    if isinstance(item, frozenset):
+        return {key: {} for key in sorted(item)}
     if isinstance(item, dict):
         return {key: _plain(each) for key, each in item.items()}
     return encode(item) if is_dataclass(item) else str(item)
@@ -162,10 +166,14 @@ def _make(annotation: Any) -> Decoder:
         return _alternatives(annotation)
     if origin is tuple:
         return _array(decoder_of(get_args(annotation)[0]), get_args(annotation)[0] is str)
+    if origin is frozenset:
+        return _set
     if origin is dict:
         return _mapping(decoder_of(get_args(annotation)[1]))
     if is_dataclass(annotation):
         return _object(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, str) and annotation is not str:
+        return _word(annotation)
     return _SCALARS[annotation]
 
 
@@ -180,6 +188,26 @@ def _string(value: object) -> object:
     if type(value) is not str:
         raise Mismatch("a string", value)
     return value
+
+
+def _word(kind: type[str]) -> Decoder:
+    """A str with a grammar of its own: `kind(text)` raises `InvalidArgument`."""
+
+    def decode(value: object) -> object:
+        if type(value) is not str:
+            raise Mismatch("a string", value)
+        try:
+            return kind(value)
+        except InvalidArgument as error:
+            raise Mismatch(f"a {kind.__name__.lower()}", value) from error
+
+    return decode
+
+
+def _set(value: object) -> object:
+    if type(value) is not dict:
+        raise Mismatch("an object", value)
+    return frozenset(value)
 
 
 def _boolean(value: object) -> object:
