@@ -1,88 +1,199 @@
 """The kernel story of a container: from an OCI specification to the steps of its birth, in order.
 
-Nothing happens in this file. `plan` decides, `life.bear` does the parent's part, `plain` does the child's.
+Nothing happens in this file. `plan` decides; `life.bear` does the parent's part, `plain` the child's. Print a plan to read it: every step says what it
+is and why, and `gorae run --explain` shows the same list with the time that each step took.
 
     parent                                              child
     ──────                                              ─────
-    before: make cgroups, write limits,
-            open what must be opened out here
-    clone3(flags) ────────────────────────────────────▶ non-dumpable, default signals, own session
+    before: make cgroups, write limits, open what
+            must be opened out here
+    detour: into a pid or time namespace
+    clone3(flags) ────────────────────────────────────▶ alone: non-dumpable, default signals, own session, no descriptor too many
     beside: put the child into its cgroups, write the   waits on the report socket
             id maps, compare with the plan
-    one byte "go" ────────────────────────────────────▶ namespaces, root file system, mounts, devices, masks, pivot_root,
-                                                        user, limits, capabilities, seccomp
+    one byte "go" ────────────────────────────────────▶ namespaces, then the root file system with all its mounts, relative to a
+                                                        descriptor of its root; devices, masks, terminal
+    midway: prestart and createRuntime hooks ◀────────▶ "the mounts stand"
+                                                        pivot_root: from here on only the image's files are in sight
+                                                        who: user and groups from the image's own files
+                                                        may: limits, seccomp, bounding set, ids, capabilities
     end of file on the report socket ◀───────────────── execve: the socket is close-on-exec
+
+What is undone afterwards, and by whom: the mounts, namespaces and processes end with PID 1, because nothing was mounted, linked or
+started anywhere else; the cgroups are removed by `life.bury`. A birth that fails leaves nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Iterator
 
-if TYPE_CHECKING:
-    from gorae.cgroup.layout import Layout
-    from gorae.oci.runtimespec import Process, Spec
+from gorae.oci.runtimespec import Hook, Process, Spec
+from gorae.runtime import (
+    confine,
+    console,
+    devices,
+    exec,
+    hooks,
+    identity,
+    masks,
+    mounts,
+    namespaces,
+    outside,
+    rootfs,
+    sysctl,
+    validate,
+)
+from gorae.runtime.terms import Birth as Birth
+from gorae.runtime.terms import Context as Context
+from gorae.runtime.terms import Living as Living
+from gorae.runtime.terms import RootMount as RootMount
+from gorae.runtime.terms import Step as Step
 
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One deed: `call` is a key of the executor's table, `arguments` are plain data, `reason` is one line for people."""
-
-    call: str
-    arguments: tuple[object, ...]
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class RootMount:
-    """A mount that makes root.path; several are stacked in order. It exists in the container's mount namespace only."""
-
-    type: str  # "overlay", "bind", "tmpfs", …
-    source: str = ""
-    options: tuple[str, ...] = ()  # "lowerdir=/a:/b", "upperdir=…", "ro", …
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What the specification cannot say."""
-
-    id: str
-    bundle: str = "/"  # what a relative root.path is relative to; hooks are told
-    rootfs: tuple[RootMount, ...] = ()  # empty: root.path is the root file system as it stands
-    user: str | None = None  # "name", "uid", "name:group", …: resolved by a step in the container's own passwd and group
-    init: bool = False  # the child stays as PID 1, reaps and forwards signals
-    cgroup: str | None = None  # path in the hierarchy, "/gorae/<id>"; None: stay in the parent's
-    cgroup_layout: Layout | None = None
-    barrier: str | None = None  # a FIFO at which the child waits, last of all, for life.release
-    annotations: dict[str, str] = field(default_factory=dict)  # told to hooks
-
-
-@dataclass(frozen=True, slots=True)
-class Birth:
-    """Everything that will happen. Plain data: it can be printed, compared and tested without root."""
-
-    id: str
-    before: tuple[Step, ...]  # parent, before the child exists
-    flags: int  # of clone3: the namespaces that are made
-    beside: tuple[Step, ...]  # parent, while the child waits
-    child: tuple[Step, ...]  # ends with execve
-    warnings: tuple[str, ...] = ()  # what this machine cannot enforce
-
-
-@dataclass(frozen=True, slots=True)
-class Living:
-    """A running container, as `plan_exec` needs to know it."""
-
-    pid: int  # of its PID 1, in our pid namespace
-    spec: Spec
-    pidfd: int = -1  # borrowed; -1: opened from pid
+NOTHING = Process(cwd="/")
 
 
 def plan(spec: Spec, context: Context) -> Birth:
-    """The birth of a container. Pure. Raises InvalidArgument for what is refused (see `validate`)."""
-    raise NotImplementedError
+    """The birth of a container. Pure. Raises InvalidArgument or Unsupported for what is refused (see `validate`)."""
+    validate.check(spec, context)
+    process = spec.process or NOTHING
+    given = spec.hooks
+    wanted = namespaces.wanted(spec)
+    mapped = "user" in wanted
+    limits, warnings = outside.make_cgroup(spec, context)
+    midway = (*hooks.plan((*given.prestart, *given.createRuntime), spec, context, "creating", "createRuntime"),) if given else ()
+    return Birth(
+        id=context.id,
+        before=(
+            *limits,
+            *namespaces.find(spec),
+            # A user namespace's root may not reach the machine's directories: what comes from there is opened or made by the parent.
+            *(rootfs.prepare(context) if mapped else ()),
+            *(mounts.prepare(spec) if mapped else ()),
+        ),
+        detour=(*namespaces.detour(spec),),
+        flags=namespaces.flags(spec),
+        beside=(
+            *outside.place(context),
+            *namespaces.map_ids(spec),
+            *outside.adjust(process),
+        ),
+        child=(
+            *alone(),
+            *_namespaces(spec),
+            *_keep_from_the_machine(spec, process, context),
+            *rootfs.enter(spec, context, prepared=mapped),
+            *mounts.plan(spec, context, prepared=mapped),
+            *devices.plan(spec, bound=mapped),
+            *masks.plan(spec),
+            *console.plan(process, bind=True),
+            Step("make_directory", (process.cwd,), "the working directory is made if the image lacks it"),
+            *mounts.finish(spec),
+            *_hooks_midway(spec, context, ask=bool(midway)),
+            *_read_only_root(spec),
+            Step("seal_interpreter", (), "the next files in sight are the image's: nothing is imported from there"),
+            *rootfs.leave(spec, context),
+            *become(process, spec, context, given.startContainer if given else ()),
+        ),
+        midway=midway,
+        after=(*hooks.plan(given.poststart, spec, context, "running", "poststart"),) if given and not context.barrier else (),
+        cgroup_layout=context.cgroup_layout,
+        warnings=(*warnings, *validate.warnings(spec)),
+    )
 
 
 def plan_exec(process: Process, container: Living, context: Context) -> Birth:
-    """The birth of one more process in a running container; of context it takes `user`, `cgroup` and `cgroup_layout`."""
-    raise NotImplementedError
+    """The birth of one more process in a running container; of context it takes `id`, `user`, `groups`, `cgroup` and `cgroup_layout`."""
+    validate.check_process(process)
+    spec = container.spec
+    first, last = outside.affinity(process)
+    return Birth(
+        id=context.id,
+        before=(*exec.find(container),),
+        detour=(*exec.detour(container),),
+        flags=0,
+        beside=(*first, *outside.place(context), *last, *outside.adjust(process)),
+        child=(
+            *alone(),
+            *_attributes(process),
+            *confine.surroundings(process, spec, context),
+            Step("seal_interpreter", (), "the next files in sight are the container's: nothing is imported from there"),
+            *exec.enter(container),
+            *console.plan(process, bind=False),
+            *become(process, spec, context),
+        ),
+        cgroup_layout=context.cgroup_layout,
+    )
+
+
+def alone() -> Iterator[Step]:
+    """A copy of the parent becomes a process that shares nothing with it, and can be seen by nobody."""
+    yield Step("set_dumpable", (False,), "its /proc/PID/exe is the machine's Python: no container may open it (CVE-2019-5736)")
+    yield Step("close_descriptors", (), "the parent's descriptors lead to other containers and to the machine")
+    yield Step("reset_signals", (), "Python ignores SIGPIPE; the program must not inherit that")
+    yield Step("setsid", (), "a session of its own, without a terminal")
+    yield Step("wait_for_parent", (), "until the parent has put it into its cgroups and mapped its ids")
+
+
+def _namespaces(spec: Spec) -> Iterator[Step]:
+    yield from namespaces.enter(spec)
+    wanted = namespaces.wanted(spec)
+    if wanted.get("uts") == "":
+        if spec.hostname is not None:
+            yield Step("sethostname", (spec.hostname,), "its own name, in its own uts namespace")
+        if spec.domainname is not None:
+            yield Step("setdomainname", (spec.domainname,), "and NIS domain")
+    if wanted.get("network") == "":
+        yield Step("bring_up", ("lo",), "a new network namespace has one interface, and it is down")
+
+
+def _keep_from_the_machine(spec: Spec, process: Process, context: Context) -> Iterator[Step]:
+    """What is needed from the machine's files is opened while they are in sight; afterwards there is no way back to them."""
+    yield Step("umask", (0,), "modes are meant as they are written below")
+    if spec.linux and spec.linux.maskedPaths:
+        yield Step("open_null", (), "to cover files with: the machine's null device, never the image's (CVE-2025-31133)")
+    if context.barrier is not None:
+        yield Step("open_barrier", (context.barrier,), "where it will wait for start")
+    if confine.writes_attributes(process) or (spec.linux and spec.linux.sysctl):
+        yield Step("open_procfs", (), "a procfs that no image can put a link into (CVE-2025-52881)")
+    yield from confine.surroundings(process, spec, context)
+    yield from sysctl.plan(spec)
+
+
+def _attributes(process: Process) -> Iterator[Step]:
+    if confine.writes_attributes(process):
+        yield Step("open_procfs", (), "a procfs that no image can put a link into (CVE-2025-52881)")
+
+
+def _hooks_midway(spec: Spec, context: Context, ask: bool) -> Iterator[Step]:
+    if ask:
+        yield Step("ask_parent", (), "prestart and createRuntime hooks run now, out there")
+    if spec.hooks:
+        yield from hooks.plan(spec.hooks.createContainer, spec, context, "creating", "createContainer")
+
+
+def _read_only_root(spec: Spec) -> Iterator[Step]:
+    if spec.root and spec.root.readonly:
+        yield Step("make_readonly", ("root",), "the root file system was asked for read-only")
+
+
+def become(process: Process, spec: Spec, context: Context, last_hooks: tuple[Hook, ...] = ()) -> Iterator[Step]:
+    """From root of the container to the program: at birth and at exec alike."""
+    yield Step("take_environment", (process.env,), "kept apart from Python's own")
+    yield from identity.plan(process, context)
+    yield Step("enter_directory", (process.cwd, False), "the working directory, and a look that it is inside (CVE-2024-21626)")
+    yield Step("own_stdio", (), "standard input, output and error belong to its user")
+    yield Step("umask", (0o022 if process.user.umask is None else process.user.umask,), "what new files may not allow")
+    yield Step("close_on_exec", (), "no descriptor but standard input, output and error reaches the program")
+    yield from confine.plan(process, spec, os.uname().machine)
+    yield Step("enter_directory", (process.cwd, True), "again, in case only its user is let in")
+    if process.args:
+        yield Step("find_program", (process.args[0],), "in the PATH of its own environment")
+    if context.barrier is not None:
+        yield Step("barrier", (), "created; start lets it go on")
+    if last_hooks:
+        yield from hooks.plan(last_hooks, spec, context, "created", "startContainer")
+    if context.init:
+        yield Step("stay_as_init", (), "PID 1 reaps and forwards signals; its child goes on")
+    if process.args:
+        yield Step("execve", (process.args,), "this process is now the program; whatever was Python is gone")

@@ -1,0 +1,61 @@
+"""One more process in a running container: how it gets in. What it becomes then is the same as at birth.
+
+    parent   pidfd of PID 1 ─▶ setns(pidfd, CLONE_NEWPID) ─▶ clone3 ─▶ back into its own pid namespace
+    child    non-dumpable first: from now on the container's processes can see it (CVE-2016-9962, CVE-2019-5736)
+             ─▶ in the cgroups, "go" ─▶ setns(pidfd, all other kinds at once, Linux 5.8) ─▶ root "/" of the container
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from gorae.errors import BirthError
+from gorae.linux.namespace import BY_OCI, setns
+from gorae.runtime.terms import Living, Step
+
+if TYPE_CHECKING:
+    from gorae.runtime.scene import Scene
+
+
+def kinds(container: Living) -> dict[str, int]:
+    """The namespaces that are not the machine's, by the specification's words."""
+    linux = container.spec.linux
+    return {each.type: BY_OCI[each.type].flag for each in (linux.namespaces if linux else ())}
+
+
+def find(container: Living) -> Iterator[Step]:
+    yield Step("pidfd_open", (container.pid, container.pidfd), "the container's PID 1, and no other process that might get its number")
+
+
+def detour(container: Living) -> Iterator[Step]:
+    if "pid" in kinds(container):
+        yield Step("join_pid_namespace", ("process",), "only a child born there is in a pid namespace")
+
+
+def enter(container: Living) -> Iterator[Step]:
+    flags = sum(flag for kind, flag in kinds(container).items() if kind != "pid")
+    if flags:
+        yield Step("join_process", (flags,), "all other namespaces of the container at once")
+    if "user" in kinds(container):
+        yield Step("become_root", (), "root of the container's user namespace")
+    yield Step("open_root", (), "its root directory")
+
+
+# What follows runs in the child.
+
+
+def join_process(scene: Scene, flags: int) -> None:
+    try:
+        setns(scene.descriptors["process"], flags)
+    except ProcessLookupError:
+        raise BirthError("the container is not running", step="setns") from None
+    scene.drop("process")
+
+
+def open_root(scene: Scene) -> None:
+    scene.keep("root", os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+
+
+DEEDS: dict[str, Callable[..., object]] = {"join_process": join_process, "open_root": open_root}

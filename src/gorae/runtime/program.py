@@ -1,0 +1,139 @@
+"""The last steps: working directory, finding the program, waiting for `start`, execve.
+
+    chdir ─▶ getcwd must be inside      "(unreachable)/…" is a directory of the machine, entered through a descriptor (CVE-2024-21626)
+    find_program                        as a shell does, with the PATH of the program's own environment
+    barrier                             a FIFO that this process holds open both ways: one byte from `life.release` lets it go on
+    execve                              the environment reaches only this call; it was never Python's
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from gorae.errors import CommandNotExecutable, CommandNotFound
+from gorae.linux import libc
+
+if TYPE_CHECKING:
+    from gorae.runtime.scene import Scene
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+EACCESS = 0x200  # AT_EACCESS
+
+
+def take_environment(scene: Scene, environment: tuple[str, ...]) -> None:
+    """Of several with one name the last one counts."""
+    scene.environment = list({each.partition("=")[0]: each for each in environment}.values())
+
+
+def enter_directory(scene: Scene, path: str, final: bool) -> None:
+    """Tried as root, and again (`final`) as the user when root was not let in (a directory of a network file system)."""
+    if final and scene.uid == 0:
+        return
+    try:
+        os.chdir(path)
+    except PermissionError:
+        if final or scene.uid == 0:
+            raise
+        return
+    except OSError as error:
+        raise libc.named(error, "chdir", path) from None
+    here = _getcwd()
+    if not here.startswith(b"/"):
+        raise libc.failure("chdir", errno.ENOENT, path, "the working directory is outside of the container")
+
+
+def _getcwd() -> bytes:
+    """The system call itself: the C library would hide "(unreachable)" behind a search of its own."""
+    buffer = ctypes.create_string_buffer(4097)
+    libc.call("getcwd", buffer, 4097)
+    return buffer.value
+
+
+def find_program(scene: Scene, name: str) -> None:
+    """Keeps the path; raises in Docker's words, which its clients turn into 127 and 126."""
+    if "/" in name:
+        scene.program = name
+        _check(name, name)
+        return
+    refused: CommandNotExecutable | None = None
+    path = next((each[5:] for each in scene.environment if each.startswith("PATH=")), DEFAULT_PATH)
+    for directory in path.split(":"):
+        candidate = f"{directory or '.'}/{name}"
+        try:
+            _check(name, candidate)
+        except CommandNotFound:
+            continue
+        except CommandNotExecutable as error:
+            refused = refused or error
+            continue
+        scene.program = candidate
+        return
+    if refused is not None:
+        raise refused
+    raise CommandNotFound(f'exec: "{name}": executable file not found in $PATH', step="find_program", errno=errno.ENOENT, path=name)
+
+
+def _check(name: str, path: str) -> None:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        number = error.errno or 0
+        if number == errno.ENOENT:
+            raise CommandNotFound(f'exec: "{name}": stat {path}: no such file or directory', step="find_program", errno=number, path=path) from None
+        raise _refusal(name, path, number) from None
+    if stat.S_ISDIR(status.st_mode):
+        raise _refusal(name, path, errno.EISDIR)
+    if not stat.S_ISREG(status.st_mode):
+        raise _refusal(name, path, errno.EACCES)
+    try:
+        # The kernel's answer, not the mode's: capabilities, ACLs and noexec count. Linux 5.8; before, the mode of the effective user.
+        libc.call("faccessat2", libc.AT_FDCWD, libc.text(path), os.X_OK, EACCESS)
+    except OSError as error:
+        if error.errno == errno.ENOSYS:
+            if os.access(path, os.X_OK, effective_ids=True):
+                return
+            raise _refusal(name, path, errno.EACCES) from None
+        raise _refusal(name, path, error.errno or 0) from None
+
+
+def _refusal(name: str, path: str, number: int) -> CommandNotExecutable:
+    return CommandNotExecutable(f'exec: "{name}": {os.strerror(number).lower()}', step="find_program", errno=number, path=path)
+
+
+def wait_at_barrier(scene: Scene) -> None:
+    while not os.read(scene.descriptors["barrier"], 1):
+        pass
+
+
+def open_barrier(scene: Scene, path: str) -> None:
+    """Both ways, which on Linux never blocks: so there is always a reader, and no end of file without a writer."""
+    scene.keep("barrier", os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC))
+    if not stat.S_ISFIFO(os.fstat(scene.descriptors["barrier"]).st_mode):
+        raise libc.failure("open", errno.EINVAL, path, "the barrier must be a FIFO")
+
+
+def execve(scene: Scene, arguments: tuple[str, ...]) -> None:
+    """Only returns by raising. Built here: the scene's environment has been completed on the way."""
+    argv = (ctypes.c_char_p * (len(arguments) + 1))(*map(os.fsencode, arguments), None)
+    envp = (ctypes.c_char_p * (len(scene.environment) + 1))(*map(os.fsencode, scene.environment), None)
+    try:
+        libc.call("execve", os.fsencode(scene.program), argv, envp)
+    except OSError as error:
+        number = error.errno or 0
+        words = f"exec {scene.program}: {os.strerror(number).lower()}"
+        kind = CommandNotFound if number == errno.ENOENT else CommandNotExecutable
+        raise kind(words, step="execve", errno=number, path=scene.program) from None
+
+
+DEEDS: dict[str, Callable[..., object]] = {
+    "take_environment": take_environment,
+    "enter_directory": enter_directory,
+    "find_program": find_program,
+    "open_barrier": open_barrier,
+    "execve": execve,
+}
