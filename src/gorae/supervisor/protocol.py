@@ -91,6 +91,7 @@ class Context:
 
     rootfs: tuple[RootMount, ...] = ()  # empty: root.path is the root file system as it stands
     user: str = ""  # Docker's user string, resolved in the container's own passwd and group; "": process.user counts
+    groups: tuple[str, ...] = ()  # names or ids added to the supplementary groups, resolved likewise
     init: bool = False  # the child stays as PID 1, reaps and forwards signals
     cgroup: str = ""  # path in the hierarchy, "/gorae/<id>"; "": stay in the supervisor's
     bundle: str = "/"  # what a relative root.path is relative to; hooks are told
