@@ -79,8 +79,8 @@ def test_the_table_agrees_with_itself() -> None:
     [
         ("x86_64", "openat2", 437), ("x86_64", "mount", 165), ("i386", "socketcall", 102), ("i386", "clone3", 435),
         ("x32", "ioctl", X32_SYSCALL_BIT | 514), ("x32", "read", X32_SYSCALL_BIT), ("aarch64", "openat", 56),
-        ("aarch64", "mount", 40), ("aarch64", "clone", 220), ("arm", "openat", 322), ("arm", "cacheflush", 0xF0002), ("x86_64", "uretprobe", 335),
-        ("x86_64", "fchmodat2", 452), ("arm", "ugetrlimit", 191), ("aarch64", "file_setattr", 469),
+        ("aarch64", "mount", 40), ("aarch64", "clone", 220), ("arm", "openat", 322), ("arm", "cacheflush", 0xF0002),
+        ("x86_64", "uretprobe", 335), ("x86_64", "fchmodat2", 452), ("arm", "ugetrlimit", 191), ("aarch64", "file_setattr", 469),
     ],
 )  # fmt: skip
 def test_known_numbers(machine: str, name: str, number: int) -> None:
