@@ -3,8 +3,8 @@
     Index ── manifests: descriptors, by platform          Manifest ── config: descriptor
                                                                    └─ layers: descriptors, lowest first
 
-A document that could be read as both (CVE-2021-41190), that says another type than it was sent with, or whose members differ from ours
-only by case (other readers take those for the same) is refused. So are sizes beyond what we would ever read into memory.
+A document that could be read as both (CVE-2021-41190), that says another type than it was sent with, or whose members differ from
+ours only by case (other readers take those for the same) is refused. So are sizes beyond what we would ever read into memory.
 """
 
 from __future__ import annotations
@@ -96,12 +96,12 @@ def _kind(document: dict[str, Any], sent_as: str | None) -> str:
     kind = own if own is not None else sent_as
     if kind is None:  # OCI lets the member away
         kind = media_type.OCI_INDEX if present == [_ONLY_INDEX] else media_type.OCI_MANIFEST
-    if kind not in media_type.MANIFESTS | media_type.INDEXES:
+    if type(kind) is not str or kind not in media_type.MANIFESTS | media_type.INDEXES:
         raise InvalidArgument(f"manifest: unsupported media type {codec.show(kind)}")
     fitting = _ONLY_INDEX if kind in media_type.INDEXES else _ONLY_MANIFEST
     if present and present != [fitting]:
         raise InvalidArgument(f"manifest: it is said to be {kind}, but has members of another type")
-    return str(kind)
+    return kind
 
 
 def _check_manifest(manifest: Manifest) -> Manifest:
