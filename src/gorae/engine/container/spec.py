@@ -11,7 +11,6 @@ The defaults are Docker's (14 capabilities, its seccomp profile in effect, ten s
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from gorae.engine.config import Config
 from gorae.engine.container import capabilities, merge, mounts, resources, seccomp, security, sysctls
@@ -21,6 +20,7 @@ from gorae.engine.container.modes import Sharing, sharing
 from gorae.engine.container.options import DEVICE_RULE
 from gorae.oci import runtimespec
 from gorae.oci.runtimespec import DeviceRule, Namespace
+from gorae.supervisor.protocol import Context, RootMount
 
 OCI_VERSION = "1.2.0"
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -48,7 +48,7 @@ class Found:
 
     joined: dict[str, str] = field(default_factory=dict)
     devices: tuple[tuple[runtimespec.Device, str], ...] = ()
-    rootfs: tuple[dict[str, Any], ...] = ()  # {"type", "source", "options"}
+    rootfs: tuple[RootMount, ...] = ()
     root: str = "/"  # an empty directory on which the root file system is put together
 
 
@@ -68,16 +68,16 @@ def specification(container: Container, defaults: Config, facts: Facts, found: F
     )
 
 
-def context(container: Container, defaults: Config, found: Found) -> dict[str, Any]:
-    """The runtime's Context as an object (docs/seams.md)."""
-    init = defaults.init if container.config.init is None else container.config.init
-    return {
-        "id": container.id,
-        "rootfs": list(found.rootfs),
-        "user": container.user or None,
-        "init": init,
-        "cgroup": cgroup_path(container, defaults),
-    }
+def context(container: Container, defaults: Config, found: Found) -> Context:
+    """What the specification cannot say. Docker's default user is uid 0 as passwd and group have it, with root's groups."""
+    config = container.config
+    return Context(
+        rootfs=found.rootfs,
+        user=container.user or "0",
+        groups=tuple(word for word in config.group_add if not word.isdigit()),
+        init=defaults.init if config.init is None else config.init,
+        cgroup=cgroup_path(container, defaults),
+    )
 
 
 def cgroup_path(container: Container, defaults: Config) -> str:

@@ -1,0 +1,476 @@
+"""A container's life as Docker sees it. Only this file changes a state.
+
+    from         created    running    paused     restarting   removing   exited     dead
+    ─────────    ────────   ────────   ────────   ──────────   ────────   ────────   ────────
+    start        running    =          refused    running      refused    running    refused
+    exit         ·          exited     exited     =            =          =          =
+    backoff      ·          ·          ·          ·            ·          restarting ·
+    settle       ·          ·          ·          exited       ·          =          ·
+    pause        refused    paused     =          refused      refused    refused    refused
+    unpause      refused    refused    running    refused      refused    refused    refused
+    remove       removing   refused    refused    removing     refused    removing   removing
+    fail         ·          ·          ·          ·            dead       ·          ·
+
+    =  already so (NotModified)   ·  does not happen
+
+The order within each step makes it safe to die at any instant:
+
+    create   snapshot → directory and files → row            what has no row is swept at the next start
+    start    program runs → row → answer                     a program without a record is found in the supervisor's table
+    exit     exit.json → row → event → undo → forget         until `forget` the record can be read again
+    remove   row → directories, snapshot                     what has no row is swept
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from gorae import errors
+from gorae.engine.container import draft, names, options, restart_policy, start
+from gorae.engine.container.entries import Entries, Entry
+from gorae.engine.container.model import Container, ContainerConfig, Created, State, Status
+from gorae.engine.container.premises import Premises
+from gorae.engine.container.record import Records
+from gorae.engine.container.supervision import Supervision
+from gorae.engine.events import Events
+from gorae.supervisor.protocol import Exit, Started
+
+Deed = Literal["start", "exit", "backoff", "settle", "pause", "unpause", "remove", "fail"]
+
+TRANSITIONS: dict[Deed, dict[Status, Status]] = {
+    "start": {"created": "running", "exited": "running", "restarting": "running"},
+    "exit": {"running": "exited", "paused": "exited"},
+    "backoff": {"exited": "restarting"},
+    "settle": {"restarting": "exited"},
+    "pause": {"running": "paused"},
+    "unpause": {"paused": "running"},
+    "remove": {"created": "removing", "exited": "removing", "restarting": "removing", "dead": "removing"},
+    "fail": {"removing": "dead"},
+}
+ALREADY: dict[Deed, tuple[Status, ...]] = {
+    "start": ("running",),
+    "exit": ("restarting", "removing", "exited", "dead"),
+    "settle": ("exited",),
+}
+
+KILL_DEADLINE = 10.0  # from SIGKILL to the record of the end
+REMOVE_DEADLINE = 10.0
+CLOSE_DEADLINE = 5.0
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Life:
+    """create, start, end, remove; and what lies between."""
+
+    def __init__(self, premises: Premises, entries: Entries, records: Records, supervision: Supervision, events: Events) -> None:
+        self._premises = premises
+        self._entries = entries
+        self._records = records
+        self._supervision = supervision
+        self._events = events
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.closing = False
+
+    # ── create ──
+
+    async def create(self, config: ContainerConfig, name: str) -> Created:
+        warnings = options.check(config, self._premises.config, self._premises.facts)
+        identity = names.new_id()
+        name = names.check_name(name) if name else names.new_name(self._entries.taken)
+        self._entries.claim(name, identity)
+        try:
+            drafted = self._draft(identity, name, config)
+            async with AsyncExitStack() as undo:
+                await self._premises.prepare(drafted, undo)
+                await self._records.insert(drafted.container)
+                undo.pop_all()
+            self._entries.add(Entry(drafted.container))
+        finally:
+            self._entries.release(name, identity)
+        self.tell(drafted.container, "create")
+        return Created(id=identity, warnings=(*warnings, *drafted.warnings))
+
+    def _draft(self, identity: str, name: str, config: ContainerConfig) -> draft.Draft:
+        return draft.draft(
+            identity,
+            name,
+            config,
+            self._premises.images.get(config.image),
+            defaults=self._premises.config,
+            facts=self._premises.facts,
+            directory=self._premises.directory(identity),
+            find=lambda reference: self._entries.find(reference).container,
+        )
+
+    # ── start ──
+
+    async def start(self, entry: Entry, *, explain: bool = False) -> None:
+        async with entry.lock:
+            self._stop_backoff(entry)
+            await self._start(entry, explain)
+
+    async def _start(self, entry: Entry, explain: bool) -> None:
+        self._next(entry, "start")
+        entry.starting = True
+        pending = entry.take_pending()
+        try:
+            request = start.prepare(entry.container, self._premises, self._entries, tuple(streams for streams, _ in pending), explain)
+            client = await self._supervision.client()
+            started = await client.start(request, [end.fileno() for _, end in pending])
+        except Exception as failure:
+            await self._stillborn(entry, failure)
+            raise
+        finally:
+            entry.starting = False
+            for _, end in pending:
+                end.close()
+        entry.started, entry.handle, entry.birth = started, dict(started.handle), started.steps
+        state = State(status="running", pid=started.pid, started_at=started.started_at)
+        try:
+            await self._change(entry, "start", state)
+        except errors.GoraeError:
+            # The end comes as an event and is recorded, or found at the next start.
+            await self.signal(entry, 9)
+            raise
+        self.tell(entry.container, "start")
+
+    async def _stillborn(self, entry: Entry, failure: Exception) -> None:
+        """Not born: the state stays what it was (a restart is given up), with Docker's exit code and the reason; `--rm` removes it."""
+        code, message = start.explain_failure(failure)
+        entry.birth = None
+        if isinstance(failure, errors.Unavailable):
+            await self._premises.evict(entry.container)  # the supervisor died at it: what it bore is nobody's
+        await self._premises.clear_runtime(entry.container)
+        status = self._next(entry, "settle") if entry.status == "restarting" else entry.status
+        with contextlib.suppress(errors.GoraeError):
+            await self._keep_state(entry, msgspec.structs.replace(entry.container.state, status=status, exit_code=code, error=message))
+        if entry.status == "exited":
+            entry.tell("not-running", "next-exit")
+        if entry.container.config.auto_remove:
+            await self._remove(entry)
+
+    # ── the end ──
+
+    async def ended(self, entry: Entry, end: Exit) -> None:
+        """PID 1 has died. Idempotent: an end that was recorded already is only undone again."""
+        async with entry.lock:
+            if entry.gone.is_set():
+                return
+            if self._is_news(entry, end):
+                await self._record_end(entry, end)
+            elif entry.container.state.running:
+                return  # of a run before this one
+            await self._clear_away(entry)
+            if entry.container.config.auto_remove:
+                await self._remove(entry)
+
+    def _is_news(self, entry: Entry, end: Exit) -> bool:
+        state = entry.container.state
+        if state.running:
+            return not end.started_at or end.started_at == state.started_at
+        if end.finished_at <= max(state.finished_at, state.started_at):
+            return False
+        # Born, but we died before the record of it.
+        entry.set_state(State(status=self._next(entry, "start"), pid=end.pid, started_at=end.started_at))
+        return True
+
+    async def _record_end(self, entry: Entry, end: Exit) -> None:
+        before = entry.container.state
+        state = State(
+            status="exited",
+            exit_code=end.code,
+            error=end.error,
+            oom_killed=end.oom_killed,
+            started_at=end.started_at or before.started_at,
+            finished_at=end.finished_at,
+            stopped_by_user=before.stopped_by_user,
+        )
+        if entry.container.config.auto_remove:
+            # Its row is deleted in a moment; until then the supervisor's record holds the end.
+            self._next(entry, "exit")
+            entry.set_state(state)
+        else:
+            await self._change(entry, "exit", state)
+        duration = max(0, end.finished_at - state.started_at) // 1_000_000_000
+        self.tell(entry.container, "die", exitCode=str(end.code), execDuration=str(duration))
+        if self._restart_wanted(entry, end):
+            await self._change(entry, "backoff", entry.container.state)
+            self._begin_backoff(entry)
+        else:
+            entry.tell("not-running")
+        entry.tell("next-exit")
+
+    async def _clear_away(self, entry: Entry) -> None:
+        """The undo of start: our descriptors, its runtime directory, the supervisor's record (last: until then it can be read again)."""
+        entry.close_descriptors()
+        self._end_execs(entry)
+        await self._premises.clear_runtime(entry.container)
+        with contextlib.suppress(errors.NotFound, errors.Conflict, errors.Unavailable):
+            client = await self._supervision.client()
+            await client.forget(entry.id)
+
+    def _end_execs(self, entry: Entry) -> None:
+        for identity, running in entry.execs.items():
+            if running.running:
+                entry.execs[identity] = msgspec.structs.replace(running, running=False, pid=0, exit_code=137)
+
+    def out_of_memory(self, entry: Entry) -> None:
+        self.tell(entry.container, "oom")
+
+    # ── restart policy ──
+
+    def _restart_wanted(self, entry: Entry, end: Exit) -> bool:
+        config, state = entry.container.config, entry.container.state
+        ran_for = max(0, end.finished_at - state.started_at) / 1e9
+        entry.restarts_in_a_row = restart_policy.in_a_row(entry.restarts_in_a_row, ran_for)
+        return not self.closing and restart_policy.wanted(
+            config.restart_policy,
+            exit_code=end.code,
+            restarts=entry.container.restart_count if config.restart_policy.name == "on-failure" else entry.restarts_in_a_row,
+            stopped_by_user=state.stopped_by_user,
+        )
+
+    def _begin_backoff(self, entry: Entry) -> None:
+        entry.backoff = self.spawn(self._restart_later(entry, restart_policy.wait_before(entry.restarts_in_a_row)))
+
+    async def _restart_later(self, entry: Entry, wait: float) -> None:
+        await asyncio.sleep(wait)
+        async with entry.lock:
+            if entry.status != "restarting":
+                return
+            entry.backoff = None
+            entry.restarts_in_a_row += 1
+            entry.container = msgspec.structs.replace(entry.container, restart_count=entry.container.restart_count + 1)
+            with contextlib.suppress(errors.GoraeError):  # kept in the state
+                await self._start(entry, False)
+
+    def _stop_backoff(self, entry: Entry) -> None:
+        if entry.backoff is not None:
+            entry.backoff.cancel()
+            entry.backoff = None
+
+    async def settle(self, entry: Entry) -> None:
+        """`stop` while it waits for a restart: it stays down."""
+        async with entry.lock:
+            if entry.status != "restarting":
+                return
+            self._stop_backoff(entry)
+            await self._change(entry, "settle", msgspec.structs.replace(entry.container.state, stopped_by_user=True))
+            entry.tell("not-running", "next-exit")
+
+    # ── while it runs ──
+
+    async def stopping(self, entry: Entry) -> None:
+        """Remember that it was the user who ended it, before the signal: the restart policy asks."""
+        async with entry.lock:
+            if entry.container.state.running and not entry.container.state.stopped_by_user:
+                await self._keep_state(entry, msgspec.structs.replace(entry.container.state, stopped_by_user=True))
+
+    async def signal(self, entry: Entry, number: int) -> None:
+        client = await self._supervision.client()
+        await client.signal(entry.id, number)
+        if number == 9 and entry.status == "paused":
+            await asyncio.to_thread(self._premises.cgroup(entry.container).thaw)  # a frozen process on v1 dies only then
+
+    async def pause(self, entry: Entry) -> None:
+        async with entry.lock:
+            self._next(entry, "pause")
+            await asyncio.to_thread(self._premises.cgroup(entry.container).freeze)
+            await self._change(entry, "pause", entry.container.state)
+        self.tell(entry.container, "pause")
+
+    async def unpause(self, entry: Entry) -> None:
+        async with entry.lock:
+            self._next(entry, "unpause")
+            await asyncio.to_thread(self._premises.cgroup(entry.container).thaw)
+            await self._change(entry, "unpause", entry.container.state)
+        self.tell(entry.container, "unpause")
+
+    async def rename(self, entry: Entry, name: str) -> None:
+        name = names.check_name(name)
+        async with entry.lock:
+            old = entry.container.name
+            if name == old:
+                raise errors.InvalidArgument("Renaming a container with the same name as its current name")
+            self._entries.claim(name, entry.id)
+            try:
+                renamed = msgspec.structs.replace(entry.container, name=name)
+                await self._records.rename(renamed)
+                entry.container = renamed
+            finally:
+                self._entries.release(name, entry.id)
+                self._entries.release(old, entry.id)
+        self.tell(entry.container, "rename", oldName=f"/{old}")
+
+    # ── remove ──
+
+    async def remove(self, entry: Entry, *, force: bool = False) -> None:
+        if entry.status == "removing":
+            raise errors.Conflict(f"removal of container {entry.id} is already in progress")
+        if entry.container.state.running or entry.starting:
+            if not force:
+                verb = "Unpause and then stop" if entry.status == "paused" else "Stop"
+                kind = "paused" if entry.status == "paused" else "running"
+                raise errors.Conflict(
+                    f"cannot remove container \"/{entry.container.name}\": container is {kind}: You cannot remove a {kind} container "
+                    f"{entry.id}. {verb} the container before attempting removal or force remove"
+                )
+            await self._kill_before_removal(entry)
+        if entry.gone.is_set():
+            return
+        try:
+            async with asyncio.timeout(REMOVE_DEADLINE):
+                await entry.lock.acquire()
+        except TimeoutError:
+            raise errors.Conflict(f"container {entry.id} is busy; try again") from None
+        try:
+            if not entry.gone.is_set():
+                self._stop_backoff(entry)
+                await self._remove(entry)
+        finally:
+            entry.lock.release()
+
+    async def _kill_before_removal(self, entry: Entry) -> None:
+        """Also one whose start is under way: the supervisor knows it already, or it does not come to life."""
+        for _ in range(2):
+            with contextlib.suppress(errors.NotFound):
+                await self.signal(entry, 9)
+            if entry.starting:
+                async with asyncio.timeout(KILL_DEADLINE), entry.lock:
+                    pass
+        try:
+            async with asyncio.timeout(KILL_DEADLINE):
+                await entry.ended.wait()
+        except TimeoutError:
+            raise errors.Conflict(f"could not kill container {entry.id}: it has not ended {KILL_DEADLINE:.0f} s after SIGKILL") from None
+
+    async def _remove(self, entry: Entry) -> None:
+        """With the lock held. The row goes first: from then on it is gone, whatever happens to us."""
+        self._next(entry, "remove")
+        entry.set_state(msgspec.structs.replace(entry.container.state, status="removing"))
+        try:
+            await self._records.delete(entry.id)
+        except errors.GoraeError as error:
+            entry.set_state(msgspec.structs.replace(entry.container.state, status=TRANSITIONS["fail"]["removing"], error=str(error)))
+            raise
+        self._entries.drop(entry)
+        entry.close_pending()
+        entry.close_descriptors()
+        await self._premises.dismantle(entry.container)
+        entry.gone.set()
+        entry.tell("not-running", "next-exit", "removed")
+        self.tell(entry.container, "destroy")
+
+    # ── found by `restore` ──
+
+    async def found_running(self, entry: Entry, started: Started) -> None:
+        """It runs, and the supervisor has it: take note, whatever the row says."""
+        async with entry.lock:
+            if entry.started is not None and entry.started.started_at == started.started_at:
+                return
+            entry.close_descriptors()
+            entry.started = started
+            state = State(status="running", pid=started.pid, started_at=started.started_at)
+            if not entry.container.state.running:
+                await self._change(entry, "start", state)
+                self.tell(entry.container, "start")
+            elif entry.container.state.started_at != started.started_at:
+                await self._keep_state(entry, state)
+
+    async def resume_policy(self, entry: Entry) -> None:
+        """When the engine opens: a container that waited for a restart, or is to run always."""
+        state, config = entry.container.state, entry.container.config
+        if entry.status == "restarting":
+            self._begin_backoff(entry)
+        elif entry.status == "exited" and restart_policy.wanted_at_engine_start(
+            config.restart_policy,
+            exit_code=state.exit_code,
+            restarts=entry.container.restart_count,
+            stopped_by_user=state.stopped_by_user,
+        ):
+            async with entry.lock:
+                await self._change(entry, "backoff", state)
+                self._begin_backoff(entry)
+
+    # ── states ──
+
+    def _next(self, entry: Entry, deed: Deed) -> Status:
+        """The state after `deed`; NotModified or Conflict in Docker's words when the table has none."""
+        status = entry.status
+        if status in ALREADY.get(deed, ()):
+            raise errors.NotModified(f"container {entry.id} is already {status}")
+        following = TRANSITIONS[deed].get(status)
+        if following is None:
+            raise errors.Conflict(refusal(entry.container, deed))
+        return following
+
+    async def _change(self, entry: Entry, deed: Deed, state: State) -> None:
+        await self._keep_state(entry, msgspec.structs.replace(state, status=self._next(entry, deed)))
+
+    async def _keep_state(self, entry: Entry, state: State) -> None:
+        """Durable first, then visible."""
+        changed = msgspec.structs.replace(entry.container, state=state)
+        await self._records.update(changed, entry.handle if state.running else {})
+        entry.set_state(state)
+
+    # ── events and tasks ──
+
+    def tell(self, container: Container, action: str, **attributes: str) -> None:
+        self._events.publish("container", action, container.id, event_attributes(container) | attributes)
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task of our own: it outlives the request that began it, and `aclose` waits for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (failure := task.exception()) is not None and not isinstance(failure, errors.GoraeError):
+            log.error("a task of a container's life failed", exc_info=failure)
+
+    async def aclose(self) -> None:
+        """Let what is under way come to its end, but nobody waits for a container that takes its time."""
+        self.closing = True
+        for entry in self._entries:
+            self._stop_backoff(entry)
+        deadline = asyncio.get_running_loop().time() + CLOSE_DEADLINE
+        while self._tasks:
+            remaining = max(0.0, deadline - asyncio.get_running_loop().time())
+            _, pending = await asyncio.wait(tuple(self._tasks), timeout=remaining)
+            for task in pending:
+                task.cancel()
+
+
+def event_attributes(container: Container) -> dict[str, str]:
+    return container.labels | {"image": container.config.image, "name": container.name}
+
+
+def refusal(container: Container, deed: Deed) -> str:
+    """Docker's words."""
+    status, identity = container.state.status, container.id
+    match deed:
+        case "start" if status == "paused":
+            return "cannot start a paused container, try unpause instead"
+        case "start":
+            return f"container is marked for removal and cannot be started: {identity}"
+        case "pause" if status == "paused":
+            return f"container {identity} is already paused"
+        case "pause" if status == "restarting":
+            return f"container {identity} is restarting, wait until the container is running"
+        case "pause":
+            return f"container {identity} is not running"
+        case "unpause":
+            return f"Container {identity} is not paused"
+        case _:
+            return f"container {identity} is {status}: cannot {deed}"

@@ -1,0 +1,118 @@
+"""Where a container lives on this machine: making it and taking it down. The effects that `life` orders.
+
+    <data root>/containers/<id>/    0700   hostname hosts resolv.conf output.log…
+    <exec root>/containers/<id>/    0700   rootfs/ (where its root is put together), exit.json (the supervisor's)
+    snapshot <id>                          its own layer
+    cgroup   <cgroup parent>/<id>          the supervisor makes and removes it; here only what was left behind
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from gorae import errors
+from gorae.cgroup.group import Cgroup
+from gorae.engine.config import Config
+from gorae.engine.container import files
+from gorae.engine.container.draft import Draft
+from gorae.engine.container.facts import Facts
+from gorae.engine.container.model import Container
+from gorae.engine.container.spec import cgroup_path
+from gorae.engine.image.images import Images
+from gorae.storage.snapshot.snapshotter import Mount, Snapshotter
+
+log = logging.getLogger(__name__)
+
+
+class Premises:
+    def __init__(self, config: Config, facts: Facts, images: Images, snapshots: Snapshotter) -> None:
+        self.config = config
+        self.facts = facts
+        self.images = images
+        self._snapshots = snapshots
+
+    def directory(self, identity: str) -> Path:
+        return self.config.data_root / "containers" / identity
+
+    def runtime_directory(self, identity: str) -> Path:
+        return self.config.exec_root / "containers" / identity
+
+    def cgroup(self, container: Container) -> Cgroup:
+        return self.facts.layout.place(cgroup_path(container, self.config))
+
+    def root_mounts(self, container: Container) -> tuple[Mount, ...]:
+        return self._snapshots.mounts(container.id)
+
+    async def prepare(self, draft: Draft, undo: AsyncExitStack) -> None:
+        """Snapshot, directory and files; each one's undo is pushed."""
+        container = draft.container
+        parent = await self.images.rootfs(container.image_id)
+        await self._snapshots.prepare(container.id, parent)
+        undo.push_async_callback(self._snapshots.remove, container.id)
+        directory = self.directory(container.id)
+        undo.callback(shutil.rmtree, directory, ignore_errors=True)
+        try:
+            files.write(directory, draft.texts)
+        except OSError as error:
+            raise errors.StorageFull(f"{directory}: {error.strerror}") from error
+
+    def open_runtime(self, container: Container) -> Path:
+        """Its runtime directory, empty but for `rootfs`. A record of an earlier run is gone: that end is in the database."""
+        directory = self.runtime_directory(container.id)
+        try:
+            shutil.rmtree(directory, ignore_errors=True)
+            (directory / "rootfs").mkdir(mode=0o700, parents=True)
+            directory.chmod(0o700)
+        except OSError as error:
+            raise errors.Unavailable(f"{directory}: {error.strerror}: the runtime directory cannot be written") from error
+        return directory
+
+    def make_bind_sources(self, container: Container) -> None:
+        """`-v /missing:/inside` makes the directory, as Docker does; `--mount` wants it there."""
+        asked = {mount.source for mount in container.config.mounts if mount.type == "bind" and not mount.create_mountpoint}
+        for point in container.mounts:
+            if point.type != "bind" or os.path.lexists(point.source):
+                continue
+            if point.source in asked:
+                raise errors.InvalidArgument(f'invalid mount config for type "bind": bind source path does not exist: {point.source}')
+            try:
+                os.makedirs(point.source, mode=0o755, exist_ok=True)
+            except OSError as error:
+                raise errors.InvalidArgument(
+                    f"error while creating mount source path '{point.source}': mkdir {error.filename}: {(error.strerror or '').lower()}"
+                ) from error
+
+    async def clear_runtime(self, container: Container) -> None:
+        shutil.rmtree(self.runtime_directory(container.id), ignore_errors=True)
+
+    async def evict(self, container: Container) -> None:
+        """Kill whatever still runs in its cgroup, and remove that: for a birth or a container that nobody watches any more."""
+        await asyncio.to_thread(self._evict, self.cgroup(container))
+
+    def _evict(self, cgroup: Cgroup) -> None:
+        try:
+            if cgroup.exists():
+                cgroup.kill()
+                cgroup.remove()
+        except (OSError, errors.GoraeError) as error:
+            log.error("a cgroup was left behind: %s", error)
+
+    async def dismantle(self, container: Container) -> None:
+        """Everything that `prepare` and a start made. What resists is told in the log and swept at the next start."""
+        await self.clear_runtime(container)
+        try:
+            await self._snapshots.remove(container.id)
+        except errors.NotFound:
+            pass
+        except (OSError, errors.GoraeError) as error:
+            log.error("container %s: its snapshot was left behind: %s", container.id, error)
+        shutil.rmtree(self.directory(container.id), ignore_errors=True)
+
+    async def size(self, container: Container) -> int:
+        """Bytes of its own layer."""
+        return (await self._snapshots.usage(container.id)).bytes
