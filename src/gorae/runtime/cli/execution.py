@@ -39,7 +39,7 @@ def execute(session: Session, arguments: Namespace) -> int:
             cgroup_layout=session.layout,
         )
         planned = birth.plan_exec(process, Living(pid=entry.record.pid, spec=spec), context)
-        nascent = life.bear(planned, life.Stdio(more=tuple(range(3, 3 + arguments.preserve_fds))))
+        nascent = life.bear(planned, life.Stdio(more=session.preserved(arguments.preserve_fds)))
         bring_up(session, nascent, lambda: None, connection, arguments.pid_file)
         if arguments.detach:
             os.close(nascent.pidfd)

@@ -116,7 +116,7 @@ def new_container(session: Session, arguments: Namespace, detached: bool, stack:
     stack.callback(entry.close)
     try:
         entry.make_barrier(*root_of(spec))
-        nascent = life.bear(planned, life.Stdio(more=tuple(range(3, 3 + arguments.preserve_fds))))
+        nascent = life.bear(planned, life.Stdio(more=session.preserved(arguments.preserve_fds)))
         bring_up(session, nascent, lambda: entry.born(nascent.pid), connection, arguments.pid_file)
     except BaseException:
         if cgroup is not None:
@@ -133,6 +133,7 @@ def bring_up(session: Session, nascent: Nascent, born: Callable[[], None], conne
         born()
         wait(session, nascent)
         complete = True
+        born()  # joining a pid namespace takes a second child: the first one's pid is no longer true
         if connection is not None and nascent.console is not None:
             terminal.send_console(connection, nascent.console)
         write_pid_file(pid_file, nascent.pid)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gorae.errors import GoraeError
-from gorae.linux import process
+from gorae.linux import fd, process
 from gorae.runtime.reexec import through_readonly_interpreter
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ def main() -> int:
     if BIRTHS & set(sys.argv[1:]):
         through_readonly_interpreter(("gorae.runtime.cli.main", *sys.argv[1:]))
     process.set_name("gorae-runtime")
-    return perform(sys.argv[1:])
+    return perform(sys.argv[1:], frozenset(fd.open_descriptors()))
 
 
-def perform(words: list[str]) -> int:
+def perform(words: list[str], inherited: frozenset[int]) -> int:
     from gorae.runtime.cli import arguments
     from gorae.runtime.cli.log import Log
 
@@ -46,7 +46,7 @@ def perform(words: list[str]) -> int:
         log.error(str(error))
         return 1
     try:
-        return command(options)(options, log)
+        return command(options, inherited)(options, log)
     except (GoraeError, OSError) as error:
         log.error(told(error))
     except KeyboardInterrupt:
@@ -72,7 +72,7 @@ def early_log(words: list[str]) -> Log:
         return Log()
 
 
-def command(options: Namespace) -> Callable[[Namespace, Log], int]:
+def command(options: Namespace, inherited: frozenset[int]) -> Callable[[Namespace, Log], int]:
     """The command's function; only its own module is loaded."""
     name: str = options.command
     if name in ("spec", "features"):
@@ -81,7 +81,7 @@ def command(options: Namespace) -> Callable[[Namespace, Log], int]:
 
         without_session: dict[str, Callable[[Namespace], int]] = {"spec": template.spec, "features": features.command}
         return lambda arguments, log: without_session[name](arguments)
-    return lambda arguments, log: in_session(name)(new_session(arguments, log), arguments)
+    return lambda arguments, log: in_session(name)(new_session(arguments, log, inherited), arguments)
 
 
 def in_session(name: str) -> Callable[[Session, Namespace], int]:
@@ -102,10 +102,10 @@ def in_session(name: str) -> Callable[[Session, Namespace], int]:
     return {"state": inquiry.state, "list": inquiry.containers, "ps": inquiry.processes, "events": inquiry.events}[name]
 
 
-def new_session(arguments: Namespace, log: Log) -> Session:
+def new_session(arguments: Namespace, log: Log, inherited: frozenset[int]) -> Session:
     from gorae.runtime.cli.session import Session
 
-    return Session(arguments, log)
+    return Session(arguments, log, inherited)
 
 
 def told(error: Exception) -> str:

@@ -18,10 +18,11 @@ DEFAULT_CGROUP = "/gorae"
 
 
 class Session:
-    def __init__(self, arguments: Namespace, log: Log) -> None:
+    def __init__(self, arguments: Namespace, log: Log, inherited: frozenset[int]) -> None:
         self.store = Store(arguments.root or default_root())
         self.log = log
         self.systemd_cgroup: bool = arguments.systemd_cgroup
+        self.inherited = inherited
 
     @cached_property
     def layout(self) -> Layout:
@@ -45,6 +46,14 @@ class Session:
         if ".." in parts or not parts:
             raise InvalidArgument(f'cgroupsPath "{wanted}": must name a cgroup below the root, without ".."')
         return "/".join(["" if wanted.startswith("/") else DEFAULT_CGROUP, *parts])
+
+    def preserved(self, count: int) -> tuple[int, ...]:
+        """Descriptors 3 to 2 + `count`. One that the caller did not give us would be a file of our own by now."""
+        wanted = tuple(range(3, 3 + max(count, 0)))
+        missing = [descriptor for descriptor in wanted if descriptor not in self.inherited]
+        if missing:
+            raise InvalidArgument(f"--preserve-fds {count}: descriptor {missing[0]} is not open")
+        return wanted
 
     def cgroup(self, entry: Entry) -> Cgroup:
         """The cgroup of a container; `Conflict` when it has none."""
