@@ -1,9 +1,10 @@
 """goraed: the program that joins the engine to its API on a socket.
 
     main       the command line, from options to exit status
-    options    flags and daemon.json
-    ground     the data root's lock, the pid file, checks before anything else is touched
-    listen     the unix socket: its mode, its group, stale ones
+    options    flags, which win over daemon.json (that is `engine.config`)
+    imports    what a start costs, and how half of it is saved
+    ground     directories, limits, the pid file and its lock
+    listen     the unix sockets: mode, group, stale ones
     life       start, serve, signals, stop
 
 No HTTP shapes, no containers: those are `api` and `engine`. Start with `main`.

@@ -1,0 +1,56 @@
+"""goraed's command line: flags, most of which are keys of daemon.json, and win over it."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import Any
+
+from gorae.version import API_VERSION, VERSION
+
+DEFAULT_FILE = "/etc/gorae/daemon.json"
+
+
+@dataclass(frozen=True)
+class Options:
+    """`overrides` are fields of the engine's configuration; `config_chosen` tells whether the file must exist."""
+
+    config_file: str
+    config_chosen: bool
+    overrides: dict[str, Any]
+
+
+def parse(arguments: list[str] | None = None) -> Options:
+    """From the command line. Leaves with status 2 and words for one that makes no sense, 0 after --help and --version."""
+    parser = argparse.ArgumentParser(
+        prog="goraed",
+        description="Serves the Docker Engine API for the containers of this machine.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--version", action="version", version=f"goraed {VERSION}, Docker Engine API {API_VERSION}")
+    add("--data-root", metavar="PATH", help="images, containers, logs (default /var/lib/gorae)")
+    add("--exec-root", metavar="PATH", help="sockets and what lives only as long as the machine runs (default /run/gorae)")
+    add("-H", "--host", action="append", metavar="unix://PATH", help="where to listen; may be repeated (default unix://EXEC-ROOT/docker.sock)")
+    add("--config-file", metavar="PATH", help=f"Docker's daemon.json (default {DEFAULT_FILE})")
+    add("-p", "--pidfile", metavar="PATH", help="(default EXEC-ROOT/goraed.pid)")
+    add("-G", "--group", metavar="GROUP", help="who may use the sockets, beside root (default docker)")
+    add("--cgroup-parent", metavar="PATH", help="the containers' cgroup in each hierarchy (default /gorae)")
+    add("--log-level", choices=("debug", "info", "warn", "error", "fatal"))
+    add("-D", "--debug", action="store_true", default=None, help="log every request that fails, and more")
+    given = parser.parse_args(arguments)
+    overrides = {
+        "data_root": given.data_root,
+        "exec_root": given.exec_root,
+        "hosts": given.host,
+        "pidfile": given.pidfile,
+        "group": given.group,
+        "cgroup_parent": given.cgroup_parent,
+        "log_level": given.log_level,
+        "debug": given.debug,
+    }
+    return Options(
+        config_file=given.config_file or DEFAULT_FILE,
+        config_chosen=given.config_file is not None,
+        overrides={name: value for name, value in overrides.items() if value is not None},
+    )
