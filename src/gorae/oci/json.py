@@ -18,9 +18,6 @@ DEPTH = 64
 LIMIT = 16 << 20
 _DIGITS = 4300  # sys.int_info.default_max_str_digits: a longer number costs quadratic time (CVE-2020-10735)
 
-# Strings first, so that brackets within them do not count. The closing quote may be missing and the repeats are possessive:
-# otherwise an unterminated string would be scanned again from each quote in it.
-_STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -32,8 +29,6 @@ def read_json(data: bytes, what: str = "document", limit: int = LIMIT) -> Any:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidArgument(f"{what}: not valid UTF-8 at byte {error.start}") from None
-    if _deeper_than(data, DEPTH):
-        raise InvalidArgument(f"{what}: nested deeper than {DEPTH} levels")
     # Only an escape can bring in a NUL (raw ones are refused as control characters) or half a surrogate pair.
     escapes = "\\u" in text
     try:
@@ -44,15 +39,16 @@ def read_json(data: bytes, what: str = "document", limit: int = LIMIT) -> Any:
             parse_int=_integer,
             parse_float=_float,
         )
+        if type(value) is dict or type(value) is list:
+            _check_depth(value, DEPTH)
+        if escapes:
+            _check_strings(value)
     except json.JSONDecodeError as error:
         raise InvalidArgument(f"{what}: not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+    except RecursionError:  # the decoder's own bound, some hundred levels
+        raise InvalidArgument(f"{what}: nested deeper than {DEPTH} levels") from None
     except _Refused as error:
         raise InvalidArgument(f"{what}: {error}") from None
-    if escapes:
-        try:
-            _check_strings(value)
-        except _Refused as error:
-            raise InvalidArgument(f"{what}: {error}") from None
     return value
 
 
@@ -60,19 +56,12 @@ class _Refused(Exception):
     pass
 
 
-def _deeper_than(data: bytes, depth: int) -> bool:
-    if data.count(b"[") + data.count(b"{") <= depth:
-        return False
-    level = 0
-    for match in _STRUCTURE.finditer(data):
-        first = data[match.start()]
-        if first in b"[{":
-            level += 1
-            if level > depth:
-                return True
-        elif first in b"]}":
-            level -= 1
-    return False
+def _check_depth(value: Any, left: int) -> None:
+    if not left:
+        raise _Refused(f"nested deeper than {DEPTH} levels")
+    for item in value.values() if type(value) is dict else value:
+        if type(item) is dict or type(item) is list:
+            _check_depth(item, left - 1)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
