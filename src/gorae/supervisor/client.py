@@ -158,6 +158,11 @@ class SupervisorClient:
         }
         return decode(Living, await self._call("adopt", arguments, [*kept.values()]), "answer to adopt")
 
+    async def duplicates(self, container: str) -> Started:
+        """The duplicates of a live container's descriptors anew, for an engine that was restarted. `NotFound` when it is dead."""
+        result, descriptors = await self._ask("duplicates", {"container": container})
+        return _started(container, result, descriptors)
+
     async def upgrade(self, argv: Sequence[str] | None = None) -> Hello:
         """The supervisor executes itself anew; the answer comes from the new image over this same connection.
 
