@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -103,6 +104,7 @@ class RuntimeExecutor:
             bundle=told.bundle,
             rootfs=tuple(self._birth.RootMount(mount.type, mount.source, mount.options) for mount in told.rootfs),
             user=told.user or None,
+            groups=told.groups,
             init=told.init,
             cgroup=told.cgroup or None,
             cgroup_layout=self._layout,
@@ -123,7 +125,10 @@ class RuntimeExecutor:
         return self._life.bear(self._birth.plan_exec(process, living, context), self._life.Stdio(*stdio), request.explain)
 
     def bury(self, cgroup: str) -> int:
-        return self._life.bury(cgroup or None, self._layout).oom_kills
+        remains = self._life.bury(cgroup or None, self._layout)
+        for warning in remains.warnings:
+            print(warning, file=sys.stderr, flush=True)
+        return remains.oom_kills
 
     def signal_all(self, cgroup: str, signal: int) -> None:
         if not cgroup or self._layout is None:

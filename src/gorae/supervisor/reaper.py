@@ -43,6 +43,7 @@ class Reaper:
         self.publish = publish
         self.births: Births | None = None
         self.lingering: set[Session] = set()  # of the dead, while an attach socket has not taken everything
+        self._unknown: dict[int, float] = {}  # zombies that may belong to a birth, and when they were first seen
         self.awaited: dict[int, Callable[[int], None]] = {}  # processes of our own, by pid: what to do with their status
 
     def watch(self, child: Child) -> None:
@@ -69,14 +70,18 @@ class Reaper:
             child = self.table.by_pid.get(pid)
             if child is not None and child.ours:
                 self._reap(child)
-            elif self.births is not None and self.births.knows(pid):
-                if _is_zombie(pid):
-                    return  # its birth will see to it, and `sweep` is called again then
-            else:
-                _, status = os.waitpid(pid, 0)
-                action = self.awaited.pop(pid, None)
-                if action is not None:
-                    action(status)
+                continue
+            if pid not in self.awaited and self.births is not None and len(self.births):
+                seen = self._unknown.setdefault(pid, time.monotonic())
+                if self.births.may_own(pid, seen):
+                    return  # `sweep` is called again after each birth
+                if not _is_zombie(pid):
+                    continue
+            self._unknown.pop(pid, None)
+            _, status = os.waitpid(pid, 0)
+            action = self.awaited.pop(pid, None)
+            if action is not None:
+                action(status)
 
     def abandon(self, container: Container) -> None:
         """The container is forgotten: nothing of its execs is waited for any longer."""

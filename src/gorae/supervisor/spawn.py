@@ -59,19 +59,21 @@ class Births:
         self.executor = executor
         self._running = running
         self._over = over
-        self._flying: dict[int, _Flight] = {}
+        self._flying: set[_Flight] = set()
         self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
 
     def __len__(self) -> int:
         return len(self._flying)
 
-    def knows(self, pid: int) -> bool:
-        """Whether a birth waits for this process itself; it is looked after at once."""
-        flight = self._flying.get(pid)
-        if flight is None:
-            return False
-        flight.advance(0)
-        return True
+    def may_own(self, pid: int, seen: float) -> bool:
+        """Whether a zombie, first seen at that time, may be one that a birth reaps itself. Its report may explain it: all are read.
+
+        A birth's process can have a sibling that we hear of only later (one that enters a pid namespace is born a second time), so
+        while a birth is in flight that began before the zombie was seen, it is left alone.
+        """
+        for flight in tuple(self._flying):
+            flight.advance(0)
+        return any(flight.birth.pid == pid or flight.began <= seen for flight in self._flying)
 
     def start(self, request: StartRequest, sockets: Sequence[int], done: Done) -> None:
         """The sockets are taken over. Errors before the birth are raised; after it `done` has them."""
@@ -136,7 +138,7 @@ class Births:
             raise
         finally:
             pipes.close_theirs()
-        self._flying[birth.pid] = _Flight(self, child, stdio, log, joining, pipes, birth, done)
+        self._flying.add(_Flight(self, child, stdio, log, joining, pipes, birth, done))
 
     def _pipes(self, stdio: Stdio) -> tuple[Pipes, tuple[int, int, int]]:
         if stdio.tty:
@@ -156,7 +158,7 @@ class Births:
         return Pipes(ours, out, err, (their_out, their_err, their_in)), (their_in, their_out, their_err)
 
     def landed(self, flight: _Flight, failure: BaseException | None) -> None:
-        del self._flying[flight.birth.pid]
+        self._flying.discard(flight)
         if failure is None:
             self._running(flight.child)
             flight.done(flight.child, flight.birth)
@@ -193,6 +195,7 @@ class _Flight:
         self.pipes = pipes
         self.birth = birth
         self.done = done
+        self.began = time.monotonic()
         self._descriptor = birth.fileno()
         self._deadline: Timer = births.loop.after(DEADLINE, self._too_late)
         births.loop.watch(self._descriptor, IN, self.advance)

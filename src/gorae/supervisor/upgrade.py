@@ -63,7 +63,7 @@ class Upgrade:
         try:
             # A program that cannot even start would leave the containers without a parent.
             words = self._argv if self._argv is not None else reexec.command(self.supervisor.command)
-            self._trial = os.posix_spawn(words[0], [*words, "--check"], {}, setsigdef=(signal.SIGHUP, signal.SIGINT))
+            self._trial = os.posix_spawn(words[0], [*words, "--check"], os.environ, setsigdef=(signal.SIGHUP, signal.SIGINT))
         except OSError as error:
             self._fail(Unavailable(f"cannot start {words[0]}: {error.strerror}"))
             return
@@ -96,9 +96,9 @@ class Upgrade:
             for descriptor in descriptors:
                 os.set_inheritable(descriptor, True)
             if self._argv is None:
-                reexec.execute((*self.supervisor.command, "--resume", str(memory)), {})
+                reexec.execute((*self.supervisor.command, "--resume", str(memory)), os.environ)
             else:
-                os.execve(self._argv[0], [*self._argv, "--resume", str(memory)], {})
+                os.execve(self._argv[0], [*self._argv, "--resume", str(memory)], os.environ)
         except OSError as error:
             for descriptor in descriptors:
                 os.set_inheritable(descriptor, False)
