@@ -21,10 +21,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+from typing import TYPE_CHECKING, Any
 
 from gorae.linux.syscall_table import TABLES
 
-Word = int | bytes | ctypes.Array[ctypes.c_char] | None | object
+if TYPE_CHECKING:
+    from ctypes import _CArgObject as Reference
+
+    Word = int | bytes | None | ctypes.Array[Any] | Reference
 
 AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW = 0x100
