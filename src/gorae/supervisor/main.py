@@ -80,17 +80,14 @@ class Supervisor:
             self.loop.stop()
 
 
-def main(executor: Executor | None = None, module: str = MODULE) -> int:
-    """`executor` and `module` are for tests: what bears children, and whose `main` an upgrade calls."""
+def main() -> int:
     try:
         options = parse(sys.argv[1:])
-        reexec.through_readonly_interpreter((module, *sys.argv[1:]))
-        if executor is None:
-            executor = RuntimeExecutor()
         if options.check:
-            executor.preload()
+            RuntimeExecutor().preload()
             return 0
-        return run(options, executor, (module, "--directory", options.directory))
+        reexec.through_readonly_interpreter((MODULE, *sys.argv[1:]))
+        return run(options, RuntimeExecutor(), (MODULE, "--directory", options.directory))
     except (GoraeError, OSError) as error:
         print(f"gorae-supervisor: {error}", file=sys.stderr)
         return 1

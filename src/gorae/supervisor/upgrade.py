@@ -17,6 +17,7 @@ import json
 import os
 import signal
 import socket
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from gorae.supervisor.server import Connection
 
 VERSION = 1
+PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
 TRIAL = 20.0  # seconds that the new program has to import everything
 
 State = dict[str, Any]
@@ -62,7 +64,7 @@ class Upgrade:
             return
         try:
             # A program that cannot even start would leave the containers without a parent.
-            words = self._argv if self._argv is not None else reexec.command(self.supervisor.command)
+            words = self._argv if self._argv is not None else [sys.executable, "-I", "-S", PROGRAM]
             self._trial = os.posix_spawn(words[0], [*words, "--check"], os.environ, setsigdef=(signal.SIGHUP, signal.SIGINT))
         except OSError as error:
             self._fail(Unavailable(f"cannot start {words[0]}: {error.strerror}"))
