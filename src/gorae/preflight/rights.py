@@ -50,7 +50,7 @@ def capabilities(facts: Facts) -> Finding:
     absent = [name for name in known if not _has(facts.bounding, name)]
     if absent:
         lost = [LOST[name] for name in absent if name in LOST]
-        detail = f"without {', '.join(absent)}, which --privileged cannot give then" + "".join(f"; lost: {text}" for text in lost)
+        detail = f"without {', '.join(absent)}: not even --privileged gives more" + "".join(f"; lost: {text}" for text in lost)
         return Finding("capabilities", "warn", detail, "give them to the daemon if they are needed")
     return Finding("capabilities", "ok", "all that a birth and the defaults of a container need")
 
