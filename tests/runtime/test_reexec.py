@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from gorae.linux import mount
 from gorae.runtime import reexec
 
 SOURCE = str(Path(reexec.__file__).parents[2])
@@ -86,13 +85,13 @@ def test_nobody_can_write_through_the_view(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_without_detached_mounts_it_is_sealed_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def old_kernel(*_: object) -> int:
+    def old_kernel(*_: object, **__: object) -> int:
         raise OSError(errno.ENOSYS, "open_tree: Function not implemented")
 
     interpreter = tmp_path / "interpreter"
     shutil.copy("/bin/true", interpreter)
     monkeypatch.setattr(reexec, "INTERPRETER", str(interpreter))
-    monkeypatch.setattr(mount, "open_tree", old_kernel)
+    monkeypatch.setattr(reexec, "call", old_kernel)
     view = reexec.view()
     try:
         with pytest.raises(PermissionError):

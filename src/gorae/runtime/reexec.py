@@ -17,15 +17,19 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import struct
 import sys
 from collections.abc import Mapping, Sequence
 
-from gorae.linux import fd, mount
-from gorae.linux.libc import AT_FDCWD
+from gorae.linux.libc import AT_EMPTY_PATH, AT_FDCWD, call
 
 INTERPRETER = "/proc/self/exe"
 MARK = "gorae_readonly"  # sys._xoptions: the second time round there is no third
-SEALS = fd.F_SEAL_WRITE | fd.F_SEAL_SHRINK | fd.F_SEAL_GROW
+SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
+# linux/mount.h. Not from `gorae.linux.mount`: the first interpreter does this and nothing else, and what it imports is all it
+# costs.
+OPEN_TREE_CLONE = 1
+MOUNT_ATTR_RDONLY = 0x01
 
 PROGRAM = """\
 import sys
@@ -57,7 +61,7 @@ def protected() -> bool:
         return True
     descriptor = os.open(INTERPRETER, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return fcntl.fcntl(descriptor, fd.F_GET_SEALS) & SEALS == SEALS
+        return fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & SEALS == SEALS
     except OSError:  # EINVAL: no memfd
         return False
     finally:
@@ -78,9 +82,11 @@ def view() -> int:
     if protected():
         return os.open(INTERPRETER, os.O_PATH | os.O_CLOEXEC)
     try:
-        descriptor = mount.open_tree(AT_FDCWD, INTERPRETER, mount.OPEN_TREE_CLONE)
+        descriptor = call("open_tree", AT_FDCWD, os.fsencode(INTERPRETER), OPEN_TREE_CLONE | os.O_CLOEXEC, path=INTERPRETER)
         try:
-            mount.mount_setattr(descriptor, "", attr_set=mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV)
+            # struct mount_attr: set, clear, propagation, user namespace
+            attributes = struct.pack("=4Q", MOUNT_ATTR_RDONLY, 0, 0, 0)
+            call("mount_setattr", descriptor, b"", AT_EMPTY_PATH, attributes, len(attributes), path=INTERPRETER)
         except BaseException:
             os.close(descriptor)
             raise
@@ -89,6 +95,8 @@ def view() -> int:
         # EINVAL: the file lies on a mount that is not in this mount namespace.
         if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EINVAL):
             raise
+    from gorae.linux import fd
+
     with open(INTERPRETER, "rb") as interpreter:
         return fd.sealed_memfd("python", interpreter.read(), executable=True)
 

@@ -29,11 +29,13 @@ import re
 import time
 from dataclasses import asdict, dataclass, field, replace
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gorae.errors import Conflict, CorruptData, InvalidArgument, NotFound
-from gorae.oci import runtimespec
 from gorae.oci.json import read_json
+
+if TYPE_CHECKING:
+    from gorae.oci.runtimespec import Spec
 
 Status = Literal["creating", "created", "running", "paused", "stopped"]
 
@@ -179,10 +181,21 @@ class Entry:
         """Record PID 1, whose death cannot be overlooked from here on."""
         self.save(replace(self.record, pid=pid, start_time=start_time(pid)))
 
-    def spec(self) -> runtimespec.Spec:
+    def config(self) -> dict[str, Any]:
+        """config.json as `create` found it; {} when that was killed before it had written it."""
         path = os.path.join(self.directory, "config.json")
-        with open(path, "rb") as file:
-            return runtimespec.decode(read_json(file.read(), path))
+        try:
+            with open(path, "rb") as file:
+                value = read_json(file.read(), path)
+        except FileNotFoundError:
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def spec(self) -> Spec:
+        # Imported late: these classes take 20 ms to make, and most commands do not need them.
+        from gorae.oci import runtimespec
+
+        return runtimespec.decode(self.config())
 
     def status(self) -> Status:
         """`creating`, `created`, `running` or `stopped`; who knows the cgroup tells `paused` from `running`."""

@@ -6,16 +6,17 @@ import os
 import signal
 import sys
 from argparse import Namespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gorae.cgroup import limits
 from gorae.errors import Conflict, InvalidArgument
 from gorae.linux import process
-from gorae.oci import runtimespec
 from gorae.oci.json import LIMIT, read_json
 from gorae.runtime.cli.arguments import LIMITS
 from gorae.runtime.cli.session import Session
 from gorae.runtime.state import Entry, lives
+
+if TYPE_CHECKING:
+    from gorae.oci.runtimespec import Resources
 
 
 def kill(session: Session, arguments: Namespace) -> int:
@@ -54,10 +55,14 @@ def send(entry: Entry, number: int) -> None:
 
 
 def signal_all(session: Session, entry: Entry, number: int) -> None:
-    """To every process in the cgroup, frozen meanwhile so that none escapes by forking; also when PID 1 is dead already."""
+    """To every process in the cgroup, frozen meanwhile so that none escapes by forking.
+
+    Also when PID 1 is dead already; that nobody is left is success, as with runc: containerd always asks after the end of a
+    container that shares the machine's pid namespace.
+    """
     cgroup = session.cgroup(entry)
     if not cgroup.exists() or not cgroup.procs():
-        raise not_running(entry, "stopped")
+        return
     if number == signal.SIGKILL:
         cgroup.kill()
         return
@@ -93,6 +98,8 @@ def resume(session: Session, arguments: Namespace) -> int:
 
 
 def update(session: Session, arguments: Namespace) -> int:
+    from gorae.cgroup import limits
+
     resources = wanted(session, arguments)
     with session.store.open(arguments.id, lock=True) as entry:
         status = session.status(entry)
@@ -105,8 +112,10 @@ def update(session: Session, arguments: Namespace) -> int:
     return 0
 
 
-def wanted(session: Session, arguments: Namespace) -> runtimespec.Resources:
+def wanted(session: Session, arguments: Namespace) -> Resources:
     """--resources, overridden by the single options."""
+    from gorae.oci import runtimespec
+
     value: Any = {}
     if arguments.resources == "-":
         value = read_json(sys.stdin.buffer.read(LIMIT + 1), "--resources")

@@ -13,7 +13,7 @@ from gorae.oci.json import LIMIT, read_json
 from gorae.oci.runtimespec import Capabilities, Process, Spec
 from gorae.runtime import birth, life
 from gorae.runtime.cli import terminal
-from gorae.runtime.cli.lifecycle import bring_up
+from gorae.runtime.cli.creation import bring_up
 from gorae.runtime.cli.session import Session
 from gorae.runtime.terms import Context, Living
 

@@ -8,16 +8,13 @@ program runs (runc's numbers).
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from gorae.errors import GoraeError
-from gorae.linux import fd, process
-from gorae.runtime.reexec import through_readonly_interpreter
-
+TYPE_CHECKING = False  # as typing has it, which takes as long to import as all of the first interpreter's work
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Callable
 
     from gorae.runtime.cli.log import Log
     from gorae.runtime.cli.session import Session
@@ -29,12 +26,18 @@ BIRTHS = {"create", "run", "exec"}
 def main() -> int:
     # The words are only looked at: one that is no command by accident costs 15 ms and nothing else.
     if BIRTHS & set(sys.argv[1:]):
+        from gorae.runtime.reexec import through_readonly_interpreter
+
         through_readonly_interpreter(("gorae.runtime.cli.main", *sys.argv[1:]))
+    gc.disable()  # it ends before there is anything to collect
+    from gorae.linux import fd, process
+
     process.set_name("gorae-runtime")
     return perform(sys.argv[1:], frozenset(fd.open_descriptors()))
 
 
 def perform(words: list[str], inherited: frozenset[int]) -> int:
+    from gorae.errors import GoraeError
     from gorae.runtime.cli import arguments
     from gorae.runtime.cli.log import Log
 
@@ -85,10 +88,14 @@ def command(options: Namespace, inherited: frozenset[int]) -> Callable[[Namespac
 
 
 def in_session(name: str) -> Callable[[Session, Namespace], int]:
-    if name in ("create", "start", "run", "delete"):
+    if name in ("create", "run"):
+        from gorae.runtime.cli import creation
+
+        return {"create": creation.create, "run": creation.run}[name]
+    if name in ("start", "delete"):
         from gorae.runtime.cli import lifecycle
 
-        return {"create": lifecycle.create, "start": lifecycle.start, "run": lifecycle.run, "delete": lifecycle.delete}[name]
+        return {"start": lifecycle.start, "delete": lifecycle.delete}[name]
     if name == "exec":
         from gorae.runtime.cli import execution
 

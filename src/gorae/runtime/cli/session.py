@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from gorae.cgroup.group import Cgroup
 from gorae.cgroup.layout import Layout, detect
 from gorae.errors import Conflict, InvalidArgument
-from gorae.oci.runtimespec import Hook, Spec
-from gorae.runtime import hooks
 from gorae.runtime.cli.log import Log
 from gorae.runtime.state import Entry, Status, Store, default_root, oci_state
+
+if TYPE_CHECKING:
+    from gorae.oci.runtimespec import Spec
 
 DEFAULT_CGROUP = "/gorae"
 
@@ -68,9 +70,14 @@ class Session:
             return "paused"
         return status
 
-    def run_hooks(self, chosen: tuple[Hook, ...], entry: Entry, status: Status) -> None:
+    def run_hooks(self, kind: str, config: dict[str, Any], entry: Entry, status: Status) -> None:
         """poststart and poststop: one that fails is told of and the others run (runtime.md, "Lifecycle", 9 and 13)."""
-        for warning in hooks.run_all(chosen, oci_state(entry.record, status)):
+        if not (config.get("hooks") or {}).get(kind):
+            return
+        from gorae.oci import runtimespec
+        from gorae.runtime import hooks
+
+        for warning in hooks.run_all(getattr(runtimespec.decode(config).hooks, kind), oci_state(entry.record, status)):
             self.log.warning(warning)
 
 
