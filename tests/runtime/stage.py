@@ -18,17 +18,14 @@ from gorae.oci.runtimespec import Spec
 from gorae.runtime import birth, life
 
 BUSYBOX = "/bin/busybox"
-APPLETS = (
-    "sh cat ls echo id env stat mount umount grep sed awk sleep true false kill ps touch mkdir ln rm readlink dd hostname head tail wc sort tr chmod"
-    " chown mknod dmesg nc ip ifconfig od printf test tty stty ulimit cut find sync timeout unshare su expr seq uname date pwd which"
-).split()
+APPLETS = ["sh", "cat", "ls", "echo", "id", "env", "stat", "mount", "umount", "grep", "sed", "awk", "sleep", "true", "false", "kill", "ps", "touch", "mkdir", "ln", "rm", "readlink", "dd", "hostname", "head", "tail", "wc", "sort", "tr", "chmod", "chown", "mknod", "dmesg", "nc", "ip", "ifconfig", "od", "printf", "test", "tty", "stty", "ulimit", "cut", "find", "sync", "timeout", "unshare", "su", "expr", "seq", "uname", "date", "pwd", "which"]
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000:Alice:/home/alice:/bin/sh\n4242:x:0:0:trap:/:/bin/sh\nbob:x:1001:100::/home/bob:/bin/sh\n"
 GROUP = "root:x:0:\nusers:x:100:alice\nalice:x:1000:\nwheel:x:10:alice,bob\n"
 
 CAPABILITIES = [
     "CAP_" + name
     for name in (
-        "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE".split()
+        ["CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE"]
     )
 ]
 MOUNTS = [
@@ -43,13 +40,20 @@ MOUNTS = [
     {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]},
     {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro", "nosuid", "noexec", "nodev"]},
     {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid", "noexec", "nodev"]},
-    {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=67108864"]},
+    {
+        "destination": "/dev/shm",
+        "type": "tmpfs",
+        "source": "shm",
+        "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=67108864"],
+    },
 ]
 MASKED = [
-    *("/proc/asound /proc/acpi /proc/kcore /proc/keys /proc/latency_stats /proc/timer_list /proc/timer_stats /proc/sched_debug".split()),
-    *("/proc/scsi /sys/firmware /proc/interrupts /sys/devices/virtual/powercap".split()),
+    *(
+        ["/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug"]
+    ),
+    *(["/proc/scsi", "/sys/firmware", "/proc/interrupts", "/sys/devices/virtual/powercap"]),
 ]
-READONLY = "/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger".split()
+READONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 _layout: Layout | None = None
 
 
@@ -61,7 +65,7 @@ def layout() -> Layout:
 
 
 def make_rootfs(where: Path) -> Path:
-    for directory in "bin etc proc sys dev tmp root home/alice home/bob".split():
+    for directory in ["bin", "etc", "proc", "sys", "dev", "tmp", "root", "home/alice", "home/bob"]:
         (where / directory).mkdir(parents=True)
     shutil.copy(BUSYBOX, where / "bin/busybox")
     for name in APPLETS:

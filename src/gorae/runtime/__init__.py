@@ -1,7 +1,7 @@
 """One container from one OCI bundle. Knows the kernel and the OCI runtime specification; knows no Docker.
 
-Start at `birth`: it is the kernel story, a pure function from the specification to a list of named steps. `life` is the parent's side of
-that story (bear, Nascent, bury), `plain` the executor that walks the list inside the new process.
+Start at `birth`: it is the kernel story, a pure function from the specification to a list of named steps. `life` is the parent's
+side of that story (bear, Nascent, bury), `plain` the executor that walks the list inside the new process.
 
     birth     specification + context -> Birth: the steps of parent and child, in order, each with its reason
     life      bear(birth) -> Nascent (driven by whoever owns the event loop), bury: what is undone afterwards
@@ -12,6 +12,6 @@ that story (bear, Nascent, bury), `plain` the executor that walks the list insid
     identity confine console program init exec hooks   who it is, what it may do, how it starts
     validate                                           what is refused before anything is made
 
-A topic's module holds both halves: the plan (pure, returns steps) above, the deeds (run in the child, one function a step) below. What is not here: images,
-networks, logs, restarts and the Docker API.
+A topic's module holds both halves: the plan (pure, returns steps) above, the deeds (run in the child, one function a step) below.
+What is not here: images, networks, logs, restarts and the Docker API.
 """

@@ -1,7 +1,7 @@
 """The kernel story of a container: from an OCI specification to the steps of its birth, in order.
 
-Nothing happens in this file. `plan` decides; `life.bear` does the parent's part, `plain` the child's. Print a plan to read it: every step says what it
-is and why, and `gorae run --explain` shows the same list with the time that each step took.
+Nothing happens in this file. `plan` decides; `life.bear` does the parent's part, `plain` the child's. Print a plan to read it:
+every step says what it is and why, and `gorae run --explain` shows the same list with the time that each step took.
 
     parent                                              child
     ──────                                              ─────
@@ -67,7 +67,8 @@ def plan(spec: Spec, context: Context) -> Birth:
         before=(
             *limits,
             *namespaces.find(spec),
-            # A user namespace's root may not reach the machine's directories: what comes from there is opened or made by the parent.
+            # A user namespace's root may not reach the machine's directories: what comes from there is opened or made by the
+            # parent.
             *(rootfs.prepare(context) if mapped else ()),
             *(mounts.prepare(spec) if mapped else ()),
         ),
@@ -80,9 +81,14 @@ def plan(spec: Spec, context: Context) -> Birth:
         ),
         child=(
             *alone(),
-            *_namespaces(spec),
+            *namespaces.join(spec),
+            # With ids to be mapped nothing works before they are; otherwise parent and child go on side by side for a while.
+            *((WAIT, *namespaces.take_ids(spec)) if mapped else ()),
+            *_names(spec),
             *_keep_from_the_machine(spec, process, context),
             *rootfs.enter(spec, context, prepared=mapped),
+            *(() if mapped else (WAIT,)),
+            *namespaces.hide_cgroups(spec),
             *mounts.plan(spec, context, prepared=mapped),
             *devices.plan(spec, bound=mapped),
             *masks.plan(spec),
@@ -103,7 +109,9 @@ def plan(spec: Spec, context: Context) -> Birth:
 
 
 def plan_exec(process: Process, container: Living, context: Context) -> Birth:
-    """The birth of one more process in a running container; of context it takes `id`, `user`, `groups`, `cgroup` and `cgroup_layout`."""
+    """The birth of one more process in a running container; of context it takes `id`, `user`, `groups`, `cgroup` and
+    `cgroup_layout`.
+    """
     validate.check_process(process)
     spec = container.spec
     first, last = outside.affinity(process)
@@ -115,6 +123,7 @@ def plan_exec(process: Process, container: Living, context: Context) -> Birth:
         beside=(*first, *outside.place(context), *last, *outside.adjust(process)),
         child=(
             *alone(),
+            WAIT,
             *_attributes(process),
             *confine.surroundings(process, spec, context),
             Step("seal_interpreter", (), "the next files in sight are the container's: nothing is imported from there"),
@@ -132,11 +141,14 @@ def alone() -> Iterator[Step]:
     yield Step("close_descriptors", (), "the parent's descriptors lead to other containers and to the machine")
     yield Step("reset_signals", (), "Python ignores SIGPIPE; the program must not inherit that")
     yield Step("setsid", (), "a session of its own, without a terminal")
-    yield Step("wait_for_parent", (), "until the parent has put it into its cgroups and mapped its ids")
 
 
-def _namespaces(spec: Spec) -> Iterator[Step]:
-    yield from namespaces.enter(spec)
+WAIT = Step(
+    "wait_for_parent", (), "until the parent has put it into its cgroups, has mapped its ids and has looked that both is so"
+)
+
+
+def _names(spec: Spec) -> Iterator[Step]:
     wanted = namespaces.wanted(spec)
     if wanted.get("uts") == "":
         if spec.hostname is not None:

@@ -51,8 +51,14 @@ def _one(hierarchy: Hierarchy, destination: str, options: Options, context: Cont
         kind = "cgroup" if hierarchy.version == 1 else "cgroup2"
         data = ",".join(hierarchy.controllers) if hierarchy.version == 1 else ""
         return Step(
-            "mount_in_root", (kind, kind, destination, options.flags, data, options.propagation, ""), f"it sees its own place in {what}, as the root"
+            "mount_in_root",
+            (kind, kind, destination, options.flags, data, options.propagation, ""),
+            f"it sees its own place in {what}, as the root",
         )
     own, none = attributes(options.flags | MS_RDONLY, 0)
     source = hierarchy.directory + (context.cgroup or "")
-    return Step("bind_in_root", (source, True, destination, (own, none), (0, 0), options.propagation), f"it sees its own place in {what}, read-only")
+    return Step(
+        "bind_in_root",
+        (source, True, destination, (own, none), (0, 0), options.propagation),
+        f"it sees its own place in {what}, read-only",
+    )

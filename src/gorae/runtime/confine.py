@@ -1,12 +1,12 @@
 """What the program may do: limits, capabilities, seccomp. The order is the point, and is runc's.
 
-    seccomp               first, when set-user-ID programs stay allowed: loading a filter then needs CAP_SYS_ADMIN
-    bounding set          what no execve gives back                    (needs CAP_SETPCAP)
-    keepcaps              or the next step would lose everything
-    groups, user
-    capset, ambient       exactly the asked-for sets; inheritable only as asked (Docker: never, CVE-2022-29162)
-    no_new_privs
-    seccomp               last, when no_new_privs makes it possible: it sees the fewest of our own calls
+seccomp               first, when set-user-ID programs stay allowed: loading a filter then needs CAP_SYS_ADMIN
+bounding set          what no execve gives back                    (needs CAP_SETPCAP)
+keepcaps              or the next step would lose everything
+groups, user
+capset, ambient       exactly the asked-for sets; inheritable only as asked (Docker: never, CVE-2022-29162)
+no_new_privs
+seccomp               last, when no_new_privs makes it possible: it sees the fewest of our own calls
 """
 
 from __future__ import annotations
@@ -25,10 +25,23 @@ if TYPE_CHECKING:
     from gorae.oci.runtimespec import Process, Scheduler, Spec
     from gorae.runtime.scene import Scene
 
-POLICIES = {"SCHED_OTHER": 0, "SCHED_FIFO": 1, "SCHED_RR": 2, "SCHED_BATCH": 3, "SCHED_ISO": 4, "SCHED_IDLE": 5, "SCHED_DEADLINE": 6}
+POLICIES = {
+    "SCHED_OTHER": 0,
+    "SCHED_FIFO": 1,
+    "SCHED_RR": 2,
+    "SCHED_BATCH": 3,
+    "SCHED_ISO": 4,
+    "SCHED_IDLE": 5,
+    "SCHED_DEADLINE": 6,
+}
 SCHED_FLAGS = {
-    "SCHED_FLAG_RESET_ON_FORK": 1, "SCHED_FLAG_RECLAIM": 2, "SCHED_FLAG_DL_OVERRUN": 4, "SCHED_FLAG_KEEP_POLICY": 8,
-    "SCHED_FLAG_KEEP_PARAMS": 16, "SCHED_FLAG_UTIL_CLAMP_MIN": 32, "SCHED_FLAG_UTIL_CLAMP_MAX": 64,
+    "SCHED_FLAG_RESET_ON_FORK": 1,
+    "SCHED_FLAG_RECLAIM": 2,
+    "SCHED_FLAG_DL_OVERRUN": 4,
+    "SCHED_FLAG_KEEP_POLICY": 8,
+    "SCHED_FLAG_KEEP_PARAMS": 16,
+    "SCHED_FLAG_UTIL_CLAMP_MIN": 32,
+    "SCHED_FLAG_UTIL_CLAMP_MAX": 64,
 }
 IOPRIO = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
 PERSONALITIES = {"LINUX": 0, "LINUX32": 8}
@@ -66,7 +79,11 @@ def _filter(spec: Spec, machine: str) -> Step:
     assert spec.linux is not None
     assert spec.linux.seccomp is not None
     profile = spec.linux.seccomp
-    return Step("seccomp", (compiler.compile(profile, machine), compiler.flags(profile)), "system calls that containers have no use for are refused")
+    return Step(
+        "seccomp",
+        (compiler.compile(profile, machine), compiler.flags(profile)),
+        "system calls that containers have no use for are refused",
+    )
 
 
 def _scheduling(given: Process) -> Iterator[Step]:
@@ -82,7 +99,15 @@ def _attributes(wanted: Scheduler) -> bytes:
     flags = sum(SCHED_FLAGS.get(flag, 0) for flag in set(wanted.flags))
     priority = wanted.priority or 0
     return struct.pack(
-        "=IIQiIQQQ", 48, POLICIES[wanted.policy], flags, wanted.nice or 0, priority, wanted.runtime or 0, wanted.deadline or 0, wanted.period or 0
+        "=IIQiIQQQ",
+        48,
+        POLICIES[wanted.policy],
+        flags,
+        wanted.nice or 0,
+        priority,
+        wanted.runtime or 0,
+        wanted.deadline or 0,
+        wanted.period or 0,
     )
 
 
@@ -91,9 +116,13 @@ def surroundings(given: Process, spec: Spec, context: Context) -> Iterator[Step]
     if context.new_keyring:
         yield Step("join_session_keyring", (f"_ses.{context.id}",), "the machine's keys cannot be searched")
     if spec.linux and spec.linux.personality:
-        yield Step("personality", (PERSONALITIES[spec.linux.personality.domain],), f"the execution domain {spec.linux.personality.domain}")
+        yield Step(
+            "personality", (PERSONALITIES[spec.linux.personality.domain],), f"the execution domain {spec.linux.personality.domain}"
+        )
     if writes_attributes(given):
-        yield Step("write_attribute", ("attr/apparmor/exec", f"exec {given.apparmorProfile}"), "AppArmor confines it from execve on")
+        yield Step(
+            "write_attribute", ("attr/apparmor/exec", f"exec {given.apparmorProfile}"), "AppArmor confines it from execve on"
+        )
 
 
 def writes_attributes(given: Process) -> bool:
@@ -110,12 +139,14 @@ def prlimit(scene: Scene, name: str, soft: int, hard: int) -> None:
         if error.errno != errno.EPERM:
             raise
         has = process.get_rlimit(process.RLIMITS[name])[1]
-        raise libc.failure("prlimit", errno.EPERM, name, f"{hard} is above the hard limit {has} here, and CAP_SYS_RESOURCE is missing") from None
+        raise libc.failure(
+            "prlimit", errno.EPERM, name, f"{hard} is above the hard limit {has} here, and CAP_SYS_RESOURCE is missing"
+        ) from None
 
 
 def drop_bounding(scene: Scene, kept: tuple[str, ...]) -> None:
     """What is asked for and cannot be had is warned of, as the OCI specification says."""
-    has = capability.bounding()
+    has = scene.bounding if scene.bounding >= 0 else capability.bounding()
     wanted = _mask(kept)
     missing = capability.names(wanted & ~has)
     if missing:
@@ -129,7 +160,9 @@ def _mask(names: tuple[str, ...]) -> int:
     return sum(1 << capability.NAMES[name] for name in set(names) if name in capability.NAMES)
 
 
-def capset(scene: Scene, effective: tuple[str, ...], permitted: tuple[str, ...], inheritable: tuple[str, ...], ambient: tuple[str, ...]) -> None:
+def capset(
+    scene: Scene, effective: tuple[str, ...], permitted: tuple[str, ...], inheritable: tuple[str, ...], ambient: tuple[str, ...]
+) -> None:
     has = capability.get().permitted
     may = _mask(permitted) & has
     capability.clear_ambient()

@@ -1,8 +1,8 @@
 """The terminal: made in the container's own devpts, its master sent to the parent.
 
-    /dev/pts/ptmx (of the container) ──open──▶ master ──SCM_RIGHTS──▶ parent
-                                       └─TIOCGPTPEER──▶ peer ─▶ 0, 1, 2 and the controlling terminal
-                                                        └──────▶ /dev/console, bound from the descriptor (CVE-2025-52565)
+/dev/pts/ptmx (of the container) ──open──▶ master ──SCM_RIGHTS──▶ parent
+                                   └─TIOCGPTPEER──▶ peer ─▶ 0, 1, 2 and the controlling terminal
+                                                    └──────▶ /dev/console, bound from the descriptor (CVE-2025-52565)
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ def plan(process: Process, bind: bool) -> Iterator[Step]:
         yield Step("use_stdio", (), "standard input, output and error")
         return
     size = process.consoleSize
-    yield Step("open_terminal", (size.height if size else 0, size.width if size else 0), "a terminal of its own /dev/pts; the master goes out to the engine")
+    yield Step(
+        "open_terminal",
+        (size.height if size else 0, size.width if size else 0),
+        "a terminal of its own /dev/pts; the master goes out to the engine",
+    )
     if bind:
         yield Step("bind_console", (), "/dev/console is that terminal")
     yield Step("use_terminal", (), "it is standard input, output, error and the controlling terminal")

@@ -57,7 +57,9 @@ def run(hook: Hook, told: Mapping[str, object]) -> None:
 
 
 def run_program(path: str, arguments: tuple[str, ...], environment: tuple[str, ...], timeout: int | None, told: str) -> None:
-    """Run one hook and wait for it, at most `timeout` seconds. Raises BirthError unless it exits with 0; what it said is in the message."""
+    """Run one hook and wait for it, at most `timeout` seconds. Raises BirthError unless it exits with 0; what it said is in the
+    message.
+    """
     stdin = fd.sealed_memfd("state", told.encode())
     output = fd.memfd_create("output")
     try:
@@ -75,7 +77,9 @@ def run_program(path: str, arguments: tuple[str, ...], environment: tuple[str, .
                 setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
             )
         except OSError as error:
-            raise BirthError(f"hook {path}: {os.strerror(error.errno or 0).lower()}", step="run_hook", errno=error.errno or 0, path=path) from None
+            raise BirthError(
+                f"hook {path}: {os.strerror(error.errno or 0).lower()}", step="run_hook", errno=error.errno or 0, path=path
+            ) from None
         status = _wait(pid, timeout)
         if status != 0:
             raise BirthError(f"hook {path}: {_ending(status, timeout)}{_said(output)}", step="run_hook", path=path)
@@ -125,7 +129,9 @@ def _said(output: int) -> str:
 # What follows runs in the child.
 
 
-def run_inside(scene: Scene, path: str, arguments: tuple[str, ...], environment: tuple[str, ...], timeout: int | None, told: str) -> None:
+def run_inside(
+    scene: Scene, path: str, arguments: tuple[str, ...], environment: tuple[str, ...], timeout: int | None, told: str
+) -> None:
     run_program(path, arguments, environment, timeout, with_pid(told, os.getpid()))
 
 

@@ -7,8 +7,8 @@
     no group given      gid of the passwd line (0 without one), and every group of /etc/group that lists the name
     HOME                from the passwd line of the uid, when the environment has none
 
-The files are the image's and so hostile: regular files only, at most 1 MiB, never followed out of the root (CVE-2026-47262); an id is strict
-decimal, 0 … 2³¹-1 (CVE-2024-40635). The primary group is always among the supplementary ones (CVE-2022-36109).
+The files are the image's and so hostile: regular files only, at most 1 MiB, never followed out of the root (CVE-2026-47262); an
+id is strict decimal, 0 … 2³¹-1 (CVE-2024-40635). The primary group is always among the supplementary ones (CVE-2022-36109).
 
 `parse` and `choose` are pure; `find_user` reads the files and keeps what was found in the scene.
 """
@@ -93,6 +93,14 @@ def accounts(data: bytes) -> list[Account]:
     return found
 
 
+def home_of(data: bytes, uid: int) -> str:
+    """The home directory of the first line with that uid, "/" without one. Only lines that look like it are taken apart."""
+    mark = f":{uid}:"
+    text = "\n".join(line for line in data.decode("utf-8", "surrogateescape").split("\n") if mark in line)
+    home = next((each.home for each in accounts(text.encode("utf-8", "surrogateescape")) if each.uid == uid), "")
+    return home if home.startswith("/") else "/"
+
+
 def groups(data: bytes) -> list[Group]:
     found = []
     for line in data.decode("utf-8", "surrogateescape").split("\n"):
@@ -120,7 +128,9 @@ def choose(user: str, more: tuple[str, ...], passwd: list[Account], group: list[
     if uid is None:
         account = next((each for each in passwd if each.name == name), None)
         if account is None:
-            raise BirthError(f"unable to find user {name}: no matching entries in passwd file", step="find_user", path="/etc/passwd")
+            raise BirthError(
+                f"unable to find user {name}: no matching entries in passwd file", step="find_user", path="/etc/passwd"
+            )
         uid = account.uid
     else:
         account = next((each for each in passwd if each.uid == uid), None)
@@ -148,14 +158,19 @@ def _group(word: str, known: list[Group]) -> int:
 
 def plan(process: Process, context: Context) -> Iterator[Step]:
     if context.user is not None or context.groups:
-        if context.user is not None:
-            user = context.user
-        else:
-            user = f"{process.user.uid}:{process.user.gid}"
-        yield Step("find_user", (user, context.groups, process.user.additionalGids), "names are looked up in the container's own /etc/passwd and /etc/group")
+        user = context.user if context.user is not None else f"{process.user.uid}:{process.user.gid}"
+        yield Step(
+            "find_user",
+            (user, context.groups, process.user.additionalGids),
+            "names are looked up in the container's own /etc/passwd and /etc/group",
+        )
     else:
         user_ids = process.user
-        yield Step("take_user", (user_ids.uid, user_ids.gid, user_ids.additionalGids), "the ids that the specification gives; HOME from its /etc/passwd")
+        yield Step(
+            "take_user",
+            (user_ids.uid, user_ids.gid, user_ids.additionalGids),
+            "the ids that the specification gives; HOME from its /etc/passwd",
+        )
 
 
 # What follows runs in the child.
@@ -173,9 +188,7 @@ def find_user(scene: Scene, user: str, more: tuple[str, ...], ids: tuple[int, ..
 def take_user(scene: Scene, uid: int, gid: int, more: tuple[int, ...]) -> None:
     home = "/"
     if not _has_home(scene):
-        account = next((each for each in accounts(_read(scene, "/etc/passwd")) if each.uid == uid), None)
-        if account and account.home.startswith("/"):
-            home = account.home
+        home = home_of(_read(scene, "/etc/passwd"), uid)
     _settle(scene, uid, gid, (gid, *more), home)
 
 
@@ -205,7 +218,9 @@ def set_ids(scene: Scene) -> None:
         os.setresuid(scene.uid, scene.uid, scene.uid)
     except OSError as error:
         if error.errno == errno.EINVAL:
-            raise libc.failure("setresuid", errno.EINVAL, f"{scene.uid}:{scene.gid}", "the id is not mapped in the user namespace") from None
+            raise libc.failure(
+                "setresuid", errno.EINVAL, f"{scene.uid}:{scene.gid}", "the id is not mapped in the user namespace"
+            ) from None
         raise
 
 
@@ -224,6 +239,7 @@ def own_stdio(scene: Scene) -> None:
 
 def become_root(scene: Scene) -> None:
     """In a new user namespace a process is nobody until it takes an id that is mapped."""
+    scene.bounding = -1
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
     try:

@@ -35,7 +35,9 @@ def become_program() -> None:
 
 
 def _take_the_terminal() -> None:
-    """Without it the program would stop at its first read. Setting it from the background raises SIGTTOU, unless that is blocked."""
+    """Without it the program would stop at its first read. Setting it from the background raises SIGTTOU, unless that is
+    blocked.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
     try:
         os.tcsetpgrp(0, os.getpgrp())

@@ -1,8 +1,9 @@
 """The parent's side of a birth: bear a child, follow it without blocking, bury what is left.
 
     bear ──▶ Nascent ── fileno() readable ─▶ advance() ──▶ False … True
-                                                            ├─ failure is None     the program runs (or waits at its barrier)
-                                                            └─ failure             nothing is left: child reaped, cgroups removed, descriptors closed
+                                                            ├─ failure is None   the program runs (or waits at its barrier)
+                                                            └─ failure           nothing is left: the child is reaped, its cgroups are
+                                                                                 removed, all descriptors closed
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gorae.errors import BirthError, CommandNotExecutable, CommandNotFound, Conflict, GoraeError
-from gorae.linux import fd, libc, process
+from gorae.linux import capability, fd, libc, process
 from gorae.runtime import mounts, outside, plain, rootfs
 from gorae.runtime.scene import Scene
 from gorae.runtime.terms import Birth, Step
@@ -67,8 +69,8 @@ class Remains:
 class Nascent:
     """A birth under way, driven by the owner of the event loop; see `bear`.
 
-    After success the caller owns `pidfd` and `console` and reaps `pid`. After a failure nothing is left: the child is dead and reaped, its cgroups are
-    removed, every descriptor is closed.
+    After success the caller owns `pidfd` and `console` and reaps `pid`. After a failure nothing is left: the child is dead and
+    reaped, its cgroups are removed, every descriptor is closed.
     """
 
     def __init__(self, birth: Birth, scene: Scene, report: _socket.socket, explain: bool) -> None:
@@ -97,7 +99,9 @@ class Nascent:
             except BlockingIOError:
                 return False
             except OSError as error:
-                self._fail(BirthError(f"the child's report cannot be read: {error.strerror}", step="report", errno=error.errno or 0))
+                self._fail(
+                    BirthError(f"the child's report cannot be read: {error.strerror}", step="report", errno=error.errno or 0)
+                )
                 break
             if not message:
                 self._end()
@@ -140,7 +144,9 @@ class Nascent:
             pass  # the child has died meanwhile; the end of file says so
 
     def _follow(self, pid: int) -> None:
-        """be_born_again: the first child has ended, its sibling goes on. It is not reaped by anybody else, so the number is still its own."""
+        """be_born_again: the first child has ended, its sibling goes on. It is not reaped by anybody else, so the number is
+        still its own.
+        """
         former, self.pid = self.pid, pid
         self._scene.pid = pid
         os.close(self.pidfd)
@@ -195,7 +201,9 @@ class Nascent:
             bury(self._scene.made_cgroup, self._scene.layout)
 
     def do(self, steps: tuple[Step, ...]) -> None:
-        """The parent's own steps. A system call's failure becomes a BirthError; what an argument is refused for keeps its own error."""
+        """The parent's own steps. A system call's failure becomes a BirthError; what an argument is refused for keeps its own
+        error.
+        """
         for step in steps:
             began = time.monotonic_ns()
             try:
@@ -207,7 +215,9 @@ class Nascent:
 
 
 def preload() -> None:
-    """Freeze the heap once everything is imported (this module imports it all): a collection in a child would copy every page of it."""
+    """Freeze the heap once everything is imported (this module imports it all): a collection in a child would copy every page
+    of it.
+    """
     gc.collect()
     gc.freeze()
 
@@ -215,12 +225,12 @@ def preload() -> None:
 def bear(birth: Birth, stdio: Stdio, explain: bool = False) -> Nascent:
     """Do the parent's part up to the go byte.
 
-    Raises BirthError when that fails already, and what `cgroup` raises for a limit that the kernel refuses (InvalidArgument, Conflict);
-    then nothing is left behind. The calling process must be single-threaded.
+    Raises BirthError when that fails already, and what `cgroup` raises for a limit that the kernel refuses (InvalidArgument,
+    Conflict); then nothing is left behind. The calling process must be single-threaded.
     """
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
     streams = (stdio.stdin, stdio.stdout, stdio.stderr, *stdio.more)
-    scene = Scene(streams, report=_above(theirs, len(streams)), layout=birth.cgroup_layout)
+    scene = Scene(streams, report=_above(theirs, len(streams)), layout=birth.cgroup_layout, bounding=_bounding())
     nascent = Nascent(birth, scene, ours, explain)
     try:
         nascent.do(birth.before)
@@ -228,7 +238,9 @@ def bear(birth: Birth, stdio: Stdio, explain: bool = False) -> Nascent:
         nascent.pid, nascent.pidfd = _spawn(birth, scene, explain)
         scene.pid = nascent.pid
         if explain:
-            nascent.timings.append(Timing("parent", Step("clone3", (birth.flags,), "the child, in its new namespaces"), time.monotonic_ns() - began))
+            nascent.timings.append(
+                Timing("parent", Step("clone3", (birth.flags,), "the child, in its new namespaces"), time.monotonic_ns() - began)
+            )
         assert scene.report is not None
         scene.report.close()
         scene.close()
@@ -252,6 +264,12 @@ def _spawn(birth: Birth, scene: Scene, explain: bool) -> tuple[int, int]:
         return plain.spawn(birth, scene, explain)
     except OSError as error:
         raise plain.describe(Step("clone3", (birth.flags,), ""), error) from error
+
+
+@lru_cache(maxsize=1)
+def _bounding() -> int:
+    """This process's bounding set; it never changes it."""
+    return capability.bounding()
 
 
 def _above(sock: _socket.socket, least: int) -> _socket.socket:
@@ -284,13 +302,13 @@ def bury(cgroup: str | None, layout: Layout | None) -> Remains:
     if cgroup is None or layout is None:
         return Remains(0)
     group = layout.place(cgroup)
-    if not group.exists():
-        return Remains(0)
     kills = group.oom_kills()
     try:
-        if group.procs():
+        try:
+            group.remove(0)
+        except Conflict:
             group.kill()
-        group.remove()
+            group.remove()
     except (GoraeError, OSError) as error:
         return Remains(kills, (f"cgroup {cgroup} is left behind: {error}",))
     return Remains(kills)

@@ -1,6 +1,6 @@
 """Masked and read-only paths: what procfs and sysfs would tell or let change, put out of reach.
 
-    masked file        the machine's /dev/null, from a descriptor that was checked (character device 1:3): never "/dev/null" of the image,
+    masked file        the machine's /dev/null, from a descriptor that was checked (character device 1:3): never the image's,
                        which may be a link (CVE-2025-31133) or a file of another container
     masked directory   copies of one empty read-only tmpfs
     read-only path     the path's own mount, copied, made read-only with all below it, put over itself
@@ -74,6 +74,7 @@ def _check_null(descriptor: int, path: str) -> None:
 def open_hidden(scene: Scene) -> None:
     context = fsopen("tmpfs")
     try:
+        fsconfig_string(context, "source", "tmpfs")
         fsconfig_string(context, "size", "0")
         fsconfig_string(context, "nr_inodes", "1")
         fsconfig_string(context, "mode", "755")

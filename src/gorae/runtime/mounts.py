@@ -3,15 +3,18 @@
     plan     a bind            open_tree(source, CLONE) ─▶ mount_setattr ─▶ move_mount onto the target's descriptor
              a file system     mount(2) onto /proc/self/fd/N of the target's descriptor
 
-A target is never a path when it is mounted on: it is walked to with openat2(RESOLVE_IN_ROOT), made component by component, and the mount goes to
-the descriptor, so that no link in the image or in a shared volume can move it in between (CVE-2021-30465, CVE-2024-45310). It must not lie inside
-/proc (CVE-2019-16884, CVE-2023-28642), and proc, sysfs and /dev go on ordinary directories only, never through a link.
+A target is never a path when it is mounted on: it is walked to with openat2(RESOLVE_IN_ROOT), made component by component, and
+the mount goes to the descriptor, so that no link in the image or in a shared volume can move it in between (CVE-2021-30465,
+CVE-2024-45310). It must not lie inside /proc (CVE-2019-16884, CVE-2023-28642), and proc, sysfs and /dev go on ordinary
+directories only, never through a link.
 
-In a user namespace the child may not reach a bind's source any more, so the parent makes the copy (`before`) and the child only attaches it.
+In a user namespace the child may not reach a bind's source any more, so the parent makes the copy (`before`) and the child only
+attaches it.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -31,7 +34,6 @@ from gorae.linux.mount import (
     open_tree,
 )
 from gorae.linux.path import (
-    RESOLVE_IN_ROOT,
     RESOLVE_NO_SYMLINKS,
     make_directories_in_root,
     make_file_in_root,
@@ -64,6 +66,7 @@ INFORMATIVE = frozenset(
         *("sys/kernel/ns_last_pid", "sys/crypto/fips_enabled"),
     )
 )
+DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 ORDINARY = frozenset({"/proc", "/sys", "/dev"})
 
 
@@ -96,14 +99,21 @@ def plan(spec: Spec, context: Context, prepared: bool) -> Iterator[Step]:
 
 
 def _bind(entry: Mount, options: Options, reason: str, prepared: bool) -> Step:
-    target = (entry.destination, attributes(options.flags, options.cleared), attributes(options.deep, options.deep_cleared), options.propagation)
+    target = (
+        entry.destination,
+        attributes(options.flags, options.cleared),
+        attributes(options.deep, options.deep_cleared),
+        options.propagation,
+    )
     if prepared:
         return Step("attach_in_root", (f"mount:{entry.destination}", *target), reason)
     return Step("bind_in_root", (entry.source or "", options.recursive, *target), reason)
 
 
 def filesystem(kind: str, source: str, destination: str, options: Options, reason: str) -> Step:
-    """A file system of its own. A tmpfs and /dev become read-only at the end (`finish`): mount points are still to be made in them."""
+    """A file system of its own. A tmpfs and /dev become read-only at the end (`finish`): mount points are still to be made in
+    them.
+    """
     late = options.flags & MS_RDONLY and _late(kind, destination)
     flags = options.flags & ~MS_RDONLY if late else options.flags
     keep = f"mount:{destination}" if late else ""
@@ -132,7 +142,13 @@ def open_copy(scene: Scene, name: str, source: str, recursive: bool) -> None:
 
 
 def bind_in_root(
-    scene: Scene, source: str, recursive: bool, destination: str, own: tuple[int, int], deep: tuple[int, int], propagation: tuple[int, ...]
+    scene: Scene,
+    source: str,
+    recursive: bool,
+    destination: str,
+    own: tuple[int, int],
+    deep: tuple[int, int],
+    propagation: tuple[int, ...],
 ) -> None:
     tree = open_tree(libc.AT_FDCWD, source, OPEN_TREE_CLONE | (libc.AT_RECURSIVE if recursive else 0))
     try:
@@ -228,20 +244,27 @@ def make_directory(scene: Scene, path: str) -> None:
 def open_target(scene: Scene, destination: str, directory: bool, *, procfs: bool = False, ordinary: bool = False) -> int:
     """An O_PATH descriptor of the place to mount on, made where it is missing; the caller owns it.
 
-    `procfs`: it is a procfs that comes there, which is the one thing allowed on /proc itself.
+    `procfs`: it is a procfs that comes there, which is the one thing allowed on /proc itself. `ordinary`: no link on the way.
     """
     root = scene.descriptors["root"]
     clean = "/" + "/".join(part for part in destination.split("/") if part not in ("", "."))
-    if clean in ORDINARY or ordinary:
-        target = _open_ordinary(root, clean)
-    elif directory:
-        target = open_directory(root, clean)
-    else:
-        target = make_file_in_root(root, clean, 0o644)
+    if clean == "/" or ".." in clean.split("/"):
+        raise libc.failure("mount", errno.EINVAL, destination, "the target must be a path below the root, without ..")
     try:
-        _keep_out_of_proc(root, target, destination, procfs)
-        if path_of(target) == path_of(root):
-            raise libc.failure("mount", 22, destination, "the root directory itself is not a target")
+        target = open_in_root(root, clean, DIRECTORY if directory else os.O_PATH, resolve=RESOLVE_NO_SYMLINKS)
+        inside = clean
+    except OSError as error:
+        if error.errno == errno.ELOOP and (ordinary or clean in ORDINARY):
+            # A link at /proc would put procfs, and what is written into it, where the image wants (CVE-2019-19921, CVE-2026-41579).
+            raise libc.failure(
+                "open", errno.ELOOP, destination, "it must be an ordinary directory in the image, not a link"
+            ) from None
+        if error.errno not in (errno.ELOOP, errno.ENOENT):
+            raise
+        target = open_directory(root, clean) if directory else make_file_in_root(root, clean, 0o644)
+        inside = path_of(target).removeprefix(path_of(root).rstrip("/"))
+    try:
+        _keep_out_of_proc(target, inside, destination, procfs)
     except BaseException:
         os.close(target)
         raise
@@ -249,36 +272,40 @@ def open_target(scene: Scene, destination: str, directory: bool, *, procfs: bool
 
 
 def open_directory(root: int, path: str) -> int:
-    """Most directories exist: one openat2 instead of a walk."""
+    """An O_PATH descriptor of a directory in the root, made when it is missing.
+
+    Nearly always it is there or only its last component is missing: that is one or three calls. The careful walk is for the rest.
+    """
     try:
-        return open_in_root(root, path, os.O_PATH | os.O_DIRECTORY)
+        return open_in_root(root, path, DIRECTORY)
     except FileNotFoundError:
-        return make_directories_in_root(root, path, 0o755)
+        pass
+    above, _, name = path.rstrip("/").rpartition("/")
+    if name not in ("", ".", ".."):
+        try:
+            parent = open_in_root(root, above or "/", DIRECTORY)
+            try:
+                os.mkdir(name, 0o755, dir_fd=parent)
+                return os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+            finally:
+                os.close(parent)
+        except OSError:
+            pass  # a dangling link, a missing parent, or somebody was quicker: the walk knows
+    return make_directories_in_root(root, path, 0o755)
 
 
-def _open_ordinary(root: int, path: str) -> int:
-    """A link at /proc would put procfs, and later what is written into it, where the image wants (CVE-2019-19921, CVE-2023-27561, CVE-2026-41579)."""
-    try:
-        return open_in_root(root, path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
-    except FileNotFoundError:
-        return make_directories_in_root(root, path, 0o755)
-    except OSError as error:
-        raise libc.failure("open", error.errno or 0, path, "it must be an ordinary directory in the image, not a link") from None
-
-
-def _keep_out_of_proc(root: int, target: int, destination: str, procfs: bool) -> None:
-    below = path_of(target)
-    base = path_of(root)
-    inside = below[len(base) :] if base != "/" else below
-    on_procfs = statfs(target).type == PROC_SUPER_MAGIC
+def _keep_out_of_proc(target: int, inside: str, destination: str, procfs: bool) -> None:
+    """`inside`: the target as a path in the root, without links."""
+    if inside == "":
+        raise libc.failure("mount", errno.EINVAL, destination, "the root directory itself is not a target")
     if inside == "/proc":
         refused = not procfs
-    elif inside.startswith("/proc/") or on_procfs:
+    elif inside.startswith("/proc/") or (inside != destination and statfs(target).type == PROC_SUPER_MAGIC):
         refused = inside not in INFORMATIVE
     else:
         refused = False
     if refused:
-        raise libc.failure("mount", 1, destination, f"{inside} is inside /proc; mounts there would deceive the runtime")
+        raise libc.failure("mount", errno.EPERM, destination, f"{inside} is inside /proc; mounts there would deceive the runtime")
 
 
 DEEDS: dict[str, Callable[..., object]] = {

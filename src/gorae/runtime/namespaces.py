@@ -2,14 +2,14 @@
 
     kind in linux.namespaces    made by                              joined by
     user                        clone3                               setns, after all others: the machine's rights still count there
-    pid                         clone3                               the parent's setns before clone3 (a detour), which only children follow
+    pid                         clone3                               the parent's setns before clone3 (a detour): children follow it
     time                        clone3; with offsets a detour        setns
     cgroup                      unshare once in the cgroups: where   setns
                                 the process then is becomes "/"
     mount uts ipc network       clone3                               setns
 
-With a *joined* user namespace everything new must be made inside it, or it would belong to the machine's: so clone3 makes nothing, the child
-joins, unshares the rest, and for a new pid namespace bears the real child as its own sibling (CLONE_PARENT).
+With a *joined* user namespace everything new must be made inside it, or it would belong to the machine's: so clone3 makes
+nothing, the child joins, unshares the rest, and for a new pid namespace bears the real child as its own sibling (CLONE_PARENT).
 """
 
 from __future__ import annotations
@@ -24,17 +24,6 @@ from gorae.runtime.terms import Step
 if TYPE_CHECKING:
     from gorae.oci.runtimespec import Spec
     from gorae.runtime.scene import Scene
-
-WHY = {
-    "user": "its root is nobody out here",
-    "mount": "its own mounts",
-    "pid": "its own processes",
-    "network": "its own interfaces, addresses and ports",
-    "ipc": "its own shared memory and queues",
-    "uts": "its own host name",
-    "cgroup": "its own place in the hierarchies is their root",
-    "time": "its own monotonic and boot clocks",
-}
 
 
 def wanted(spec: Spec) -> dict[str, str]:
@@ -86,7 +75,7 @@ def map_ids(spec: Spec) -> Iterator[Step]:
             yield Step("raise_limit", (limit.type, limit.hard), "above the hard limit only from out here")
 
 
-def enter(spec: Spec) -> Iterator[Step]:
+def join(spec: Spec) -> Iterator[Step]:
     spaces = wanted(spec)
     for kind, path in spaces.items():
         if path and kind not in ("user", "pid"):
@@ -99,17 +88,23 @@ def enter(spec: Spec) -> Iterator[Step]:
             yield Step("unshare", (rest,), "the new namespaces, as that user namespace's own")
         if spaces.get("pid") == "":
             yield Step("be_born_again", (CLONE_NEWPID,), "only a child is in a new pid namespace")
-        return
-    if spaces.get("cgroup") == "":
-        yield Step("unshare", (CLONE_NEWCGROUP,), f"a cgroup namespace: {WHY['cgroup']}")
-    if spaces.get("user") == "":
+
+
+def take_ids(spec: Spec) -> Iterator[Step]:
+    if wanted(spec).get("user") == "":
         yield Step("become_root", (), "the ids are mapped: it takes the one that is root inside")
+
+
+def hide_cgroups(spec: Spec) -> Iterator[Step]:
+    """Not before the process is in its cgroups: they become the root of what it sees."""
+    if wanted(spec).get("cgroup") == "" and not _joins_user(spec):
+        yield Step("unshare", (CLONE_NEWCGROUP,), "a cgroup namespace: its own place in the hierarchies is their root")
 
 
 # What follows runs in the child.
 
 
-def join(scene: Scene, name: str, flag: int) -> None:
+def join_one(scene: Scene, name: str, flag: int) -> None:
     setns(scene.descriptors[name], flag)
     scene.drop(name)
 
@@ -125,7 +120,7 @@ def setdomainname(scene: Scene, name: str) -> None:
 
 
 DEEDS: dict[str, Callable[..., object]] = {
-    "setns": join,
+    "setns": join_one,
     "unshare": lambda scene, flags: unshare(flags),
     "sethostname": sethostname,
     "setdomainname": setdomainname,

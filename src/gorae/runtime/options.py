@@ -1,14 +1,15 @@
 """Mount options as OCI, Docker and mount(8) spell them, told apart for the kernel. Pure.
 
-    "ro" "nosuid" …         flags of this mount           "rro" "rnosuid" …     of it and all below (mount_setattr AT_RECURSIVE)
-    "rw" "suid" …           taken away again              "rprivate" "slave" …  propagation
-    "bind" "rbind"          a copy of another mount       "tmpcopyup"           what the directory held is copied into the tmpfs
-    "idmap" "ridmap"        refused by `validate`         anything else         the file system's own: "size=64m", "mode=755"
+"ro" "nosuid" …         flags of this mount           "rro" "rnosuid" …     of it and all below (mount_setattr AT_RECURSIVE)
+"rw" "suid" …           taken away again              "rprivate" "slave" …  propagation
+"bind" "rbind"          a copy of another mount       "tmpcopyup"           what the directory held is copied into the tmpfs
+"idmap" "ridmap"        refused by `validate`         anything else         the file system's own: "size=64m", "mode=755"
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gorae.linux.mount import (
     MOUNT_ATTR__ATIME,
@@ -110,6 +111,7 @@ class Options:
     data: str = ""  # the file system's own options
 
 
+@lru_cache(maxsize=256)
 def parse(options: tuple[str, ...]) -> Options:
     """Later options win over earlier ones, as in mount(8)."""
     flags = cleared = deep = deep_cleared = 0
@@ -143,8 +145,11 @@ def parse(options: tuple[str, ...]) -> Options:
     )
 
 
+@lru_cache(maxsize=256)
 def attributes(flags: int, cleared: int) -> tuple[int, int]:
-    """`(attr_set, attr_clr)` of mount_setattr(2). The access times are one field there, so it is cleared whole before one is set."""
+    """`(attr_set, attr_clr)` of mount_setattr(2). The access times are one field there, so it is cleared whole before one is
+    set.
+    """
     setting = clearing = 0
     for flag, attribute in ATTRIBUTES.items():
         if flags & flag:

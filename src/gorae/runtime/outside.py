@@ -1,9 +1,11 @@
-"""What only the parent can do for its child: control groups, id maps, the ways into pid and time namespaces, hooks of the runtime's own namespaces.
+"""What only the parent can do for its child: control groups, id maps, the ways into pid and time namespaces, hooks of the
+runtime's own namespaces.
 
     v1 cgroups     of one path, in every hierarchy; limits are written before anything is inside
     go             not before the child is where the plan says, in every hierarchy (CVE-2023-6476, CVE-2025-47291)
 
-Also the parts of these that are decided here: which device rules, which limits. A path stands in the steps, the layout in the scene.
+Also the parts of these that are decided here: which device rules, which limits. A path stands in the steps, the layout in the
+scene.
 """
 
 from __future__ import annotations
@@ -27,11 +29,15 @@ if TYPE_CHECKING:
     from gorae.oci.runtimespec import Process, Spec
     from gorae.runtime.scene import Scene
 
-# Nodes may be made (not opened) of any device; the standard ones and terminals may be opened. No tun: that is an extra of old engines.
+# Nodes may be made (not opened) of any device; the standard ones and terminals may be opened. No tun: that is an extra of old
+# engines.
 DEVICE_RULES = (
     DeviceRule(True, "c", None, None, "m"),
     DeviceRule(True, "b", None, None, "m"),
-    *(DeviceRule(True, "c", major, minor, "rwm") for major, minor in ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2))),
+    *(
+        DeviceRule(True, "c", major, minor, "rwm")
+        for major, minor in ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2))
+    ),
     DeviceRule(True, "c", 136, None, "rwm"),
 )
 DENY_ALL = DeviceRule(False, "a", None, None, "rwm")
@@ -106,7 +112,9 @@ def attach_cgroup(scene: Scene, path: str) -> None:
 
 def check_cgroup(scene: Scene, path: str) -> None:
     if not _cgroup(scene, path).holds(scene.pid):
-        raise BirthError(f"cgroup: the child is not in {path} everywhere, see /proc/{scene.pid}/cgroup", step="check_cgroup", path=path)
+        raise BirthError(
+            f"cgroup: the child is not in {path} everywhere, see /proc/{scene.pid}/cgroup", step="check_cgroup", path=path
+        )
 
 
 def write_id_maps(scene: Scene, uids: tuple[idmap.Mapping, ...], gids: tuple[idmap.Mapping, ...]) -> None:
@@ -119,7 +127,9 @@ def oom_score_adj(scene: Scene, value: int) -> None:
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM):
             raise
-        raise libc.failure("oom_score_adj", error.errno or 0, str(value), "lowering it needs CAP_SYS_RESOURCE, which is missing here") from None
+        raise libc.failure(
+            "oom_score_adj", error.errno or 0, str(value), "lowering it needs CAP_SYS_RESOURCE, which is missing here"
+        ) from None
 
 
 def raise_limit(scene: Scene, name: str, hard: int) -> None:
@@ -183,7 +193,9 @@ def leave(calls: frozenset[str]) -> None:
                 os.close(own)
 
 
-def run_hook(scene: Scene, path: str, arguments: tuple[str, ...], environment: tuple[str, ...], timeout: int | None, state: str) -> None:
+def run_hook(
+    scene: Scene, path: str, arguments: tuple[str, ...], environment: tuple[str, ...], timeout: int | None, state: str
+) -> None:
     hooks.run_program(path, arguments, environment, timeout, hooks.with_pid(state, scene.pid))
 
 

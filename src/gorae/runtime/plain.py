@@ -3,8 +3,9 @@
     parent ── clone3(flags) ──┬── parent goes on
                               └── child: for each step DEEDS[step.call](scene, *step.arguments) ── … ── execve
 
-The child never returns from `spawn`: it becomes the program, or tells what failed and exits. It runs on a copy of the parent's heap, without the
-interpreter's after-fork hooks, so it touches as little as it can: no imports, no garbage collection, no exceptions but failures.
+The child never returns from `spawn`: it becomes the program, or tells what failed and exits. It runs on a copy of the parent's
+heap, without the interpreter's after-fork hooks, so it touches as little as it can: no imports, no garbage collection, no
+exceptions but failures.
 
 What the child says, one message each, on a SOCK_SEQPACKET socket that execve closes:
 
@@ -20,12 +21,12 @@ What the child says, one message each, on a SOCK_SEQPACKET socket that execve cl
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # signal.py turns every number into an enum; that costs more than the calls
 import array
 import errno
 import gc
 import json
 import os
-import signal
 import time
 from collections.abc import Callable
 from typing import NoReturn
@@ -59,13 +60,15 @@ STDERR = 2
 fault: Callable[[int, Step], None] | None = None
 """For tests: called in the child before each step; what it raises is that step's failure."""
 
-_ALL_SIGNALS = signal.valid_signals()
+_ALL_SIGNALS = _signal.valid_signals()
 
 
 def spawn(birth: Birth, scene: Scene, explain: bool) -> tuple[int, int]:
-    """Bear the child; returns its pid and pidfd in the parent. The parent's signals are held back until the child has its own handlers."""
-    scene.ignored = tuple(number for number in _ALL_SIGNALS if signal.getsignal(number) == signal.SIG_IGN)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
+    """Bear the child; returns its pid and pidfd in the parent. The parent's signals are held back until the child has its own
+    handlers.
+    """
+    scene.ignored = tuple(number for number in _ALL_SIGNALS if _signal.getsignal(number) == _signal.SIG_IGN)
+    before = _signal.pthread_sigmask(_signal.SIG_BLOCK, _ALL_SIGNALS)
     try:
         detour(birth, scene)
         try:
@@ -80,7 +83,7 @@ def spawn(birth: Birth, scene: Scene, explain: bool) -> tuple[int, int]:
     finally:
         if birth.detour:
             outside.leave(frozenset(step.call for step in birth.detour))
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
 
 
 def detour(birth: Birth, scene: Scene) -> None:
@@ -136,7 +139,13 @@ def _tell_failure(scene: Scene, step: Step, error: BaseException, spent: array.a
     failure = describe(step, error)
     if len(spent) > 1:
         _tell(scene, TIMINGS + spent.tobytes())
-    told = {"kind": type(failure).__name__, "message": str(failure), "step": failure.step, "errno": failure.errno, "path": failure.path}
+    told = {
+        "kind": type(failure).__name__,
+        "message": str(failure),
+        "step": failure.step,
+        "errno": failure.errno,
+        "path": failure.path,
+    }
     if not _tell(scene, FAILED + json.dumps(told).encode()):
         try:
             os.write(STDERR, f"{failure}\n".encode("utf-8", "replace"))
@@ -182,8 +191,8 @@ def close_on_exec(scene: Scene) -> None:
 def reset_signals(scene: Scene) -> None:
     """clone3 has reset what was handled (CLONE_CLEAR_SIGHAND); what was ignored is left."""
     for number in scene.ignored:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
 def wait_for_parent(scene: Scene) -> None:

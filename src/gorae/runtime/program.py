@@ -1,9 +1,9 @@
 """The last steps: working directory, finding the program, waiting for `start`, execve.
 
-    chdir ─▶ getcwd must be inside      "(unreachable)/…" is a directory of the machine, entered through a descriptor (CVE-2024-21626)
-    find_program                        as a shell does, with the PATH of the program's own environment
-    barrier                             a FIFO that this process holds open both ways: one byte from `life.release` lets it go on
-    execve                              the environment reaches only this call; it was never Python's
+chdir ─▶ getcwd must be inside      "(unreachable)/…" is a directory of the machine, entered through a descriptor (CVE-2024-21626)
+find_program                        as a shell does, with the PATH of the program's own environment
+barrier                             a FIFO that this process holds open both ways: one byte from `life.release` lets it go on
+execve                              the environment reaches only this call; it was never Python's
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gorae.runtime.scene import Scene
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-EACCESS = 0x200  # AT_EACCESS
+AT_EACCESS = 0x200
 
 
 def take_environment(scene: Scene, environment: tuple[str, ...]) -> None:
@@ -57,48 +57,49 @@ def _getcwd() -> bytes:
 def find_program(scene: Scene, name: str) -> None:
     """Keeps the path; raises in Docker's words, which its clients turn into 127 and 126."""
     if "/" in name:
+        number = _why_not(name)
+        if number == errno.ENOENT:
+            raise CommandNotFound(
+                f'exec: "{name}": stat {name}: no such file or directory', step="find_program", errno=number, path=name
+            )
+        if number:
+            raise _refusal(name, name, number)
         scene.program = name
-        _check(name, name)
         return
-    refused: CommandNotExecutable | None = None
+    refused = 0
     path = next((each[5:] for each in scene.environment if each.startswith("PATH=")), DEFAULT_PATH)
     for directory in path.split(":"):
         candidate = f"{directory or '.'}/{name}"
-        try:
-            _check(name, candidate)
-        except CommandNotFound:
-            continue
-        except CommandNotExecutable as error:
-            refused = refused or error
-            continue
-        scene.program = candidate
-        return
-    if refused is not None:
-        raise refused
+        number = _why_not(candidate)
+        if not number:
+            scene.program = candidate
+            return
+        if number not in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+            refused = refused or number
+    if refused:
+        raise _refusal(name, name, refused)
     raise CommandNotFound(f'exec: "{name}": executable file not found in $PATH', step="find_program", errno=errno.ENOENT, path=name)
 
 
-def _check(name: str, path: str) -> None:
+def _why_not(path: str) -> int:
+    """0 for a file that this process may execute, otherwise the error that execve would give."""
     try:
-        status = os.stat(path)
+        mode = os.stat(path).st_mode
     except OSError as error:
-        number = error.errno or 0
-        if number == errno.ENOENT:
-            raise CommandNotFound(f'exec: "{name}": stat {path}: no such file or directory', step="find_program", errno=number, path=path) from None
-        raise _refusal(name, path, number) from None
-    if stat.S_ISDIR(status.st_mode):
-        raise _refusal(name, path, errno.EISDIR)
-    if not stat.S_ISREG(status.st_mode):
-        raise _refusal(name, path, errno.EACCES)
+        return error.errno or errno.EIO
+    if stat.S_ISDIR(mode):
+        return errno.EISDIR
+    if not stat.S_ISREG(mode):
+        return errno.EACCES
     try:
-        # The kernel's answer, not the mode's: capabilities, ACLs and noexec count. Linux 5.8; before, the mode of the effective user.
-        libc.call("faccessat2", libc.AT_FDCWD, libc.text(path), os.X_OK, EACCESS)
+        # The kernel's answer, not the mode's: capabilities, ACLs and noexec count. Linux 5.8; before, the mode for the effective
+        # user.
+        libc.call("faccessat2", libc.AT_FDCWD, libc.text(path), os.X_OK, AT_EACCESS)
     except OSError as error:
         if error.errno == errno.ENOSYS:
-            if os.access(path, os.X_OK, effective_ids=True):
-                return
-            raise _refusal(name, path, errno.EACCES) from None
-        raise _refusal(name, path, error.errno or 0) from None
+            return 0 if os.access(path, os.X_OK, effective_ids=True) else errno.EACCES
+        return error.errno or errno.EIO
+    return 0
 
 
 def _refusal(name: str, path: str, number: int) -> CommandNotExecutable:

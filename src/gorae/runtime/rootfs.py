@@ -1,11 +1,11 @@
 """The root file system: how it is mounted where nobody else sees it, and how it becomes "/".
 
-    mount / rslave            what happens below reaches nobody; what the machine mounts later still arrives in shared volumes
-    mount_rootfs              overlay (or whatever the engine asked for) at root.path          ┐ one of these; either way the
-    bind_rootfs               root.path copied onto itself: pivot_root wants a mount           ┘ descriptor "root" is its top
-      …                       mounts, devices, masks, all relative to "root"
-    fchdir, pivot_root(., .)  the new root under the old one, which lies on top …
-    umount2(., MNT_DETACH)    … and is taken away (man 2 pivot_root)
+mount / rslave            what happens below reaches nobody; what the machine mounts later still arrives in shared volumes
+mount_rootfs              overlay (or whatever the engine asked for) at root.path          ┐ one of these; either way the
+bind_rootfs               root.path copied onto itself: pivot_root wants a mount           ┘ descriptor "root" is its top
+  …                       mounts, devices, masks, all relative to "root"
+fchdir, pivot_root(., .)  the new root under the old one, which lies on top …
+umount2(., MNT_DETACH)    … and is taken away (man 2 pivot_root)
 """
 
 from __future__ import annotations
@@ -60,7 +60,11 @@ def prepare(context: Context) -> Iterator[Step]:
     """For the parent of a user namespace: file systems are made with the machine's rights, mounted nowhere."""
     for number, layer in enumerate(context.rootfs):
         if layer.type == "bind":
-            yield Step("open_tree", (f"rootfs:{number}", layer.source, True), "the root file system, before its directories are out of reach")
+            yield Step(
+                "open_tree",
+                (f"rootfs:{number}", layer.source, True),
+                "the root file system, before its directories are out of reach",
+            )
         else:
             yield Step(
                 "make_file_system",
@@ -74,7 +78,11 @@ def enter(spec: Spec, context: Context, prepared: bool) -> Iterator[Step]:
     propagation = linux.rootfsPropagation if linux else None
     where = path(spec, context)
     if propagation == "shared":
-        yield Step("mount", ("", "/", "", MS_SHARED | MS_REC, ""), "rootfsPropagation: shared volumes give their mounts back to the machine")
+        yield Step(
+            "mount",
+            ("", "/", "", MS_SHARED | MS_REC, ""),
+            "rootfsPropagation: shared volumes give their mounts back to the machine",
+        )
         yield Step("make_parent_private", (where,), "except for the root file system's own")
     else:
         mode = MS_PRIVATE if propagation in ("private", "unbindable") else MS_SLAVE
@@ -123,7 +131,9 @@ def mount_rootfs(scene: Scene, kind: str, source: str, where: str, options: tupl
 
 
 def make_file_system(scene: Scene, name: str, kind: str, source: str, options: tuple[str, ...]) -> None:
-    """A detached mount under `name`. Many lower directories go in one by one: an option string ends at 256 bytes here (Linux 6.8)."""
+    """A detached mount under `name`. Many lower directories go in one by one: an option string ends at 256 bytes here (Linux
+    6.8).
+    """
     parsed = parse(options)
     context = fsopen(kind)
     try:
@@ -189,9 +199,11 @@ def mount_call(scene: Scene, source: str, target: str, kind: str, flags: int, da
 
 
 def seal_interpreter(scene: Scene) -> None:
-    """From here on the files in sight are the image's: a late `import`, or a codec looked up by name, would run the image's code as root.
+    """From here on the files in sight are the image's: a late `import`, or a codec looked up by name, would run the image's code
+    as root.
 
-    An audit hook cannot be taken out again; it lives in the child only, and execve ends it (CVE-2019-14271 is this mistake made in C).
+    An audit hook cannot be taken out again; it lives in the child only, and execve ends it (CVE-2019-14271 is this mistake made
+    in C).
     """
     if not scene.sealed:
         scene.sealed = True

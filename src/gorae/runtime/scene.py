@@ -3,8 +3,8 @@
     parent ── Scene ──┐ clone3: the child gets its own copy, descriptors included
                       └─ child ── Scene
 
-A deed is a function `deed(scene, *step.arguments)`; each topic module lists its deeds in a table `DEEDS`, which `plain` joins into one. What a deed
-opens for later ones it keeps in `descriptors`, by name:
+A deed is a function `deed(scene, *step.arguments)`; each topic module lists its deeds in a table `DEEDS`, which `plain` joins
+into one. What a deed opens for later ones it keeps in `descriptors`, by name:
 
     root      the container's root directory (O_PATH), on top of its mount
     null      the machine's own /dev/null, checked by device number: what masked files are covered with
@@ -51,6 +51,8 @@ class Scene:
     """The cgroup that the parent has made for this birth, to be removed if it fails."""
     ignored: tuple[int, ...] = ()
     """Signals that the parent ignores, and the child would."""
+    bounding: int = -1
+    """The parent's bounding set, which is the child's until a user namespace gives it all; -1: ask the kernel."""
     sealed: bool = False
     """True once the files in sight are the image's: nothing may be imported or opened by name any more."""
 

@@ -1,6 +1,7 @@
 """Kernel parameters that belong to a namespace, written through a procfs that is mounted nowhere.
 
-A write by path below the container's /proc could be led into another file of procfs (CVE-2019-19921, CVE-2025-52881); this one has no path:
+A write by path below the container's /proc could be led into another file of procfs (CVE-2019-19921, CVE-2025-52881); this one
+has no path:
 
     fsopen("proc") ─▶ fsmount ─▶ openat2(that, "sys/net/…", RESOLVE_BENEATH | NO_XDEV | NO_SYMLINKS | NO_MAGICLINKS) ─▶ write
 """
@@ -23,7 +24,20 @@ if TYPE_CHECKING:
 STRICT = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
 
 IPC = frozenset(
-    "kernel." + name for name in ("msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced", "msg_next_id", "sem_next_id", "shm_next_id")
+    "kernel." + name
+    for name in (
+        "msgmax",
+        "msgmnb",
+        "msgmni",
+        "sem",
+        "shmall",
+        "shmmax",
+        "shmmni",
+        "shm_rmid_forced",
+        "msg_next_id",
+        "sem_next_id",
+        "shm_next_id",
+    )
 )
 
 
@@ -79,4 +93,8 @@ def write_attribute(scene: Scene, name: str, value: str) -> None:
     write_procfs(scene, f"{os.getpid()}/{name}", value)
 
 
-DEEDS: dict[str, Callable[..., object]] = {"open_procfs": open_procfs, "write_procfs": write_procfs, "write_attribute": write_attribute}
+DEEDS: dict[str, Callable[..., object]] = {
+    "open_procfs": open_procfs,
+    "write_procfs": write_procfs,
+    "write_attribute": write_attribute,
+}

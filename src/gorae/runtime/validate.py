@@ -63,7 +63,9 @@ def check_process(given: Process) -> None:
         if limit.type in seen:
             raise InvalidArgument(f"process.rlimits: {limit.type} is given twice")
         if limit.soft > limit.hard:
-            raise InvalidArgument(f"process.rlimits: the soft limit of {limit.type} ({limit.soft}) exceeds the hard limit ({limit.hard})")
+            raise InvalidArgument(
+                f"process.rlimits: the soft limit of {limit.type} ({limit.soft}) exceeds the hard limit ({limit.hard})"
+            )
         seen.add(limit.type)
     if given.oomScoreAdj is not None and not -1000 <= given.oomScoreAdj <= 1000:
         raise InvalidArgument(f"process.oomScoreAdj {given.oomScoreAdj} must be between -1000 and 1000")
@@ -122,7 +124,12 @@ def _check_sysctls(spec: Spec) -> None:
         return
     spaces = {each.type for each in linux.namespaces}
     for name, value in linux.sysctl.items():
-        if not SYSCTL.fullmatch(name) or ".." in name or "//" in name or any(ord(letter) < 32 and letter != "\t" for letter in value):
+        if (
+            not SYSCTL.fullmatch(name)
+            or ".." in name
+            or "//" in name
+            or any(ord(letter) < 32 and letter != "\t" for letter in value)
+        ):
             raise InvalidArgument(f"linux.sysctl: {name!a} is no kernel parameter")
         needed = sysctl.namespace_of(sysctl.dotted(name))
         if needed is None:

@@ -1,0 +1,77 @@
+"""One root file system a session; a context with a cgroup of its own a test; and a look at what was left behind."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gorae.linux import fd
+from gorae.linux.mount import mountinfo
+from gorae.runtime.birth import Context, RootMount
+from tests.runtime import stage
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Not to be written to: use `rootfs` or `overlay`."""
+    if not os.path.exists(stage.BUSYBOX):
+        subprocess.run(["apt-get", "install", "-y", "-q", "busybox-static"], check=True, stdout=subprocess.DEVNULL)
+    return stage.make_rootfs(tmp_path_factory.mktemp("image") / "rootfs")
+
+
+@pytest.fixture
+def rootfs(image: Path, tmp_path: Path) -> Path:
+    """A copy of the image that the test may damage."""
+    return Path(shutil.copytree(image, tmp_path / "rootfs", symlinks=True))
+
+
+@pytest.fixture
+def context() -> Context:
+    """With a cgroup that nobody else uses; `stage.Running` removes it."""
+    name = f"{os.getpid()}-{next(_numbers)}"
+    return Context(id=f"box-{name}", cgroup=f"/gorae-test-{name}", cgroup_layout=stage.layout())
+
+
+@pytest.fixture
+def overlay(image: Path, tmp_path: Path) -> Iterator[tuple[Path, tuple[RootMount, ...]]]:
+    """`(root.path, Context.rootfs)`: an overlay with the image below."""
+    for name in ("merged", "upper", "work"):
+        (tmp_path / name).mkdir()
+    options = (f"lowerdir={image}", f"upperdir={tmp_path}/upper", f"workdir={tmp_path}/work")
+    yield tmp_path / "merged", (RootMount("overlay", "overlay", options),)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After each kernel test: no mount, cgroup, child or descriptor more than before."""
+    if request.node.get_closest_marker("kernel") is None:
+        yield
+        return
+    before = snapshot()
+    yield
+    assert snapshot() == before
+
+
+def snapshot() -> dict[str, object]:
+    layout = stage.layout()
+    return {
+        "mounts": [(each.mount_point, each.fs_type) for each in mountinfo()],
+        "cgroups": sorted(
+            f"{each.directory}/{name}" for each in layout.hierarchies for name in os.listdir(each.directory) if name.startswith(f"gorae-test-{os.getpid()}")
+        ),
+        "children": children(),
+        "descriptors": fd.open_descriptors(),
+        "namespaces": [os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid_for_children", "time_for_children", "mnt", "net", "user")],
+    }
+
+
+def children() -> list[str]:
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
