@@ -10,8 +10,10 @@ rules are evaluated for every pattern that they mention
 
     c *:*   c 1:*   c *:3   c 1:3      (a narrower pattern stands for fewer devices)
 
-and written as exceptions where a narrower pattern never has to take back what a wider one gave. Rules beyond that (all of
-major 1 but 1:3) cannot be said to v1 at all: `lines` raises `Unsupported`, and a hybrid host uses the program instead.
+and written as exceptions where a narrower pattern never has to take back what a wider one gave. Rules beyond that (all of major 1
+but 1:3) cannot be said to v1: `lines` raises `Unsupported`, and a hybrid host uses the program instead. Where there is none, only
+the making of nodes (m) may stay allowed against the rules, which gives no access: the rules that Docker writes end with
+"deny c 10:229 rwm" after "allow c *:* m".
 """
 
 from __future__ import annotations
@@ -35,8 +37,11 @@ _Pattern = tuple[int | None, int | None]
 
 
 @lru_cache(maxsize=64)
-def lines(rules: tuple[DeviceRule, ...]) -> tuple[Write, ...]:
-    """The writes to devices.allow and devices.deny of a cgroup without children, in order; () for no rules."""
+def lines(rules: tuple[DeviceRule, ...], lenient: bool = False) -> tuple[Write, ...]:
+    """The writes to devices.allow and devices.deny of a cgroup without children, in order; () for no rules.
+
+    `lenient`: making a node may be allowed where the rules take that back.
+    """
     if not rules:
         return ()
     read = _read(rules)
@@ -46,7 +51,7 @@ def lines(rules: tuple[DeviceRule, ...]) -> tuple[Write, ...]:
         found = _exceptions(denied)
         if found is not None:
             return (Write("devices", "devices.allow", "a"), *(Write("devices", "devices.deny", line) for line in found))
-    found = _exceptions(tables)
+    found = _exceptions(tables, bpf.BPF_DEVCG_ACC_MKNOD if lenient else 0)
     if found is None:
         raise Unsupported("these device rules take back a part of what a wider rule allows, which cgroup v1 cannot express")
     return (Write("devices", "devices.deny", "a"), *(Write("devices", "devices.allow", line) for line in found))
@@ -157,15 +162,17 @@ def _bits(rules: list[_Rule], kind: str, device: _Pattern) -> int:
     return allowed
 
 
-def _exceptions(tables: dict[str, dict[_Pattern, int]]) -> list[str] | None:
-    """Lines like `c 1:3 rwm`; None when a wider pattern has a bit that a narrower one must not have."""
+def _exceptions(tables: dict[str, dict[_Pattern, int]], tolerated: int = 0) -> list[str] | None:
+    """Lines like `c 1:3 rwm`; None when a wider pattern has a bit that a narrower one must not have, unless it is tolerated."""
     found = []
     for kind, table in tables.items():
         for (major, minor), bits in table.items():
             above = ((None, None), (major, None), (None, minor))
             wider = [table[each] for each in above if each != (major, minor) and each in table]
-            if any(given & ~bits for given in wider):
-                return None
+            for given in wider:
+                if given & ~bits & ~tolerated:
+                    return None
+                bits |= given & tolerated
             if bits and bits not in wider:
                 access = "".join(letter for letter, bit in _BITS.items() if bits & bit)
                 found.append(f"{kind} {_star(major)}:{_star(minor)} {access}")

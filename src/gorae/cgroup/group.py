@@ -127,7 +127,7 @@ class Cgroup:
             lines = devices.lines(rules)
         except Unsupported:
             if self.layout.unified is None:
-                raise
+                return self._write_devices(devices.lines(rules, lenient=True))
             v2.set_device_program(self._directories["cgroup"], devices.program(rules))
             return ()
         return self._write_devices(lines)

@@ -12,12 +12,14 @@ A file that is missing or unreadable (a cgroup that just went away) counts as em
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 Read = Callable[[str, str], str]
 """(controller, file) → text, "" when there is none."""
 
+_DEVICE = re.compile(r"([0-9]+):([0-9]+)")
 _UNLIMITED_V1 = 1 << 62  # PAGE_COUNTER_MAX, rounded down to pages: 2**63 - 4096 with pages of 4 KiB
 _IO_STAT = {
     "rbytes": ("read", True),
@@ -176,9 +178,8 @@ def _blkio(text: str) -> tuple[IOEntry, ...]:
     found = []
     for line in text.splitlines():
         words = line.split()
-        if len(words) == 3 and words[2].isdecimal():
-            major, _, minor = words[0].partition(":")
-            found.append(IOEntry(int(major), int(minor), words[1].lower(), int(words[2])))
+        if len(words) == 3 and (device := _DEVICE.fullmatch(words[0])) and words[2].isdecimal():
+            found.append(IOEntry(int(device[1]), int(device[2]), words[1].lower(), int(words[2])))
     return tuple(found)
 
 
@@ -186,11 +187,11 @@ def _io_v2(text: str) -> tuple[tuple[IOEntry, ...], tuple[IOEntry, ...]]:
     """`8:0 rbytes=1 wbytes=2 rios=3 …` a line."""
     found: dict[bool, list[IOEntry]] = {True: [], False: []}
     for line in text.splitlines():
-        device, *pairs = line.split()
-        major, _, minor = device.partition(":")
-        for pair in pairs:
+        first, *pairs = line.split(" ")
+        device = _DEVICE.fullmatch(first)
+        for pair in pairs if device else ():
             key, _, value = pair.partition("=")
-            if key in _IO_STAT and value.isdecimal() and minor:
-                operation, bytes_counted = _IO_STAT[key]
-                found[bytes_counted].append(IOEntry(int(major), int(minor), operation, int(value)))
+            if device and key in _IO_STAT and value.isdecimal():
+                operation, counts_bytes = _IO_STAT[key]
+                found[counts_bytes].append(IOEntry(int(device[1]), int(device[2]), operation, int(value)))
     return tuple(found[True]), tuple(found[False])
