@@ -88,6 +88,7 @@ def _decapitalize(text: str) -> str:
 
 def _located(message: str) -> str:
     """msgspec's "Expected `int`, got `str` - at `$.HostConfig.Memory`" with the field in front."""
+    message = message.replace(" | null`", "`")
     found = re.fullmatch(r"(.*) - at `\$\.?(.*)`", message, re.DOTALL)
     if found is None:
         return _decapitalize(message)
