@@ -274,9 +274,7 @@ class OverlaySnapshotter:
         rows = self.database.read(lambda connection: connection.execute(CHAIN, (key,)).fetchall())
         if not rows:
             raise NotFound(f"no snapshot {key}")
-        return tuple(
-            Layer(number, key, kind, created, below, tuple(json.loads(hidden))) for number, key, kind, created, below, hidden in rows
-        )
+        return tuple(Layer(number, *rest, tuple(json.loads(hidden))) for number, *rest, hidden in rows)  # type: ignore[call-arg]
 
     def _sweep(self, connection: sqlite3.Connection) -> None:
         connection.execute("DELETE FROM snapshots WHERE kind != 'committed' AND substr(key, 1, ?) = ?", (len(UNPACKING), UNPACKING))
