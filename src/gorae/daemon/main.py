@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     from gorae.daemon.imports import load
 
     with load():
+        from gorae.api.errors import describe
         from gorae.daemon import life
         from gorae.errors import GoraeError
     try:
@@ -34,6 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
         return _refuse(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
     except KeyboardInterrupt:
         return 1
+    except Exception as error:
+        if given.overrides.get("debug"):
+            raise
+        return _refuse(f"unexpected error (--debug tells more): {describe(error)}")
     return 0
 
 
