@@ -208,7 +208,7 @@ def test_all_but_some_is_a_deny_list() -> None:
 
 
 @pytest.mark.parametrize(
-    "rule", [DeviceRule(True, "c", 1, 3, "x"), DeviceRule(True, "c", -2), DeviceRule(True, "c", 1, 2**32), DeviceRule(True, access="r w")]
+    "rule", [DeviceRule(True, access="x"), DeviceRule(True, "c", -2), DeviceRule(True, minor=2**32), DeviceRule(True, access="r w")]
 )
 def test_rules_refused(rule: DeviceRule) -> None:
     for compile_ in (devices.lines, devices.program):

@@ -14,7 +14,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass
+else:
+    from gorae.oci.record import dataclass
 
 Read = Callable[[str, str], str]
 """(controller, file) → text, "" when there is none."""

@@ -16,11 +16,16 @@ here; what the text demands beyond (an absolute path, a known capability) is the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Annotated, Any
+from dataclasses import field
+from typing import TYPE_CHECKING, Annotated, Any
 
 from gorae.oci import codec
 from gorae.oci.codec import OneOf, int32, int64, named, uint16, uint32, uint64
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass
+else:
+    from gorae.oci.record import dataclass
 
 
 @dataclass(frozen=True)
