@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,3 +118,12 @@ def test_detect_answers_for_this_machine() -> None:
     assert {each.directory for each in layout.hierarchies} <= points
     if "pids" in layout.controllers:
         assert layout.has("pids.max")
+
+
+@pytest.mark.kernel
+def test_a_child_that_goes_away_meanwhile_is_replaced_by_a_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """goraed and its supervisor may look at the same moment, each finding the other's probe."""
+    expected = detect()
+    monkeypatch.setattr("gorae.cgroup.layout._child", lambda hierarchy: hierarchy.directory + "/gorae-test-gone")
+    assert detect() == expected
+    assert not any(expected.place(f"/gorae-{name}").exists() for name in (f"probe-{os.getpid()}", "test-gone"))

@@ -142,22 +142,26 @@ def mode_of(hierarchies: Iterable[Hierarchy]) -> str:
 def _files(layout: Layout) -> frozenset[str]:
     """The root of a hierarchy lacks most control files, so look at a child: any on v1, on v2 one with all controllers."""
     names: set[str] = set()
-    probe: Cgroup | None = None
+    probe = layout.place(f"/gorae-probe-{os.getpid()}")
     try:
         for hierarchy in layout.hierarchies:
             child = _child(hierarchy)
-            if child is None:
-                if probe is None:
-                    probe = layout.place(f"/gorae-probe-{os.getpid()}")
-                    with suppress(OSError):  # no right to make one: then nothing can be limited either
-                        probe.create()
-                child = hierarchy.directory + probe.path
-            with suppress(OSError):
-                names.update(name for name in os.listdir(child) if "." in name)
+            found = _names(child) if child is not None else []
+            if not found:  # or the child went away meanwhile: another process's probe, say
+                with suppress(OSError):  # no right to make one: then nothing can be limited either
+                    probe.create()
+                found = _names(hierarchy.directory.rstrip("/") + probe.path)
+            names.update(found)
     finally:
-        if probe is not None:
-            probe.remove()
+        probe.remove()
     return frozenset(names)
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return [name for name in os.listdir(directory) if "." in name]
+    except OSError:
+        return []
 
 
 def _child(hierarchy: Hierarchy) -> str | None:
