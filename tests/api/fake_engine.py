@@ -242,7 +242,9 @@ class Containers:
 
     def birth(self, reference: str) -> Sequence[Mapping[str, Any]]:
         self.find(reference)
-        return [{"phase": "before", "call": "mkdir", "arguments": ["/sys/fs/cgroup/x"], "reason": "to count", "nanoseconds": 1000}]
+        step = {"arguments": ["/sys/fs/cgroup/x", "", None, {"a": [1, 2]}], "reason": "to count", "nanoseconds": 1000}
+        order = (("parent", "mkdir"), ("parent", "clone3"), ("child", "mount"), ("parent", "write"), ("child", "execve"))
+        return [{"side": side, "call": call, **step} for side, call in order]
 
     async def prune(self, filters: Mapping[str, tuple[str, ...]] | None = None) -> tuple[Sequence[str], int]:
         return ["a" * 64], 5

@@ -377,7 +377,13 @@ async def test_top_and_birth(api: Client) -> None:
     assert "python" in top["Processes"][0][-1]
     assert (await api.call("GET", "/containers/one/top?ps_args=aux")).status == 501
     birth = (await api.call("GET", "/gorae/containers/one/birth")).json
-    assert birth == {
-        "Steps": [{"Phase": "before", "Call": "mkdir", "What": "/sys/fs/cgroup/x", "Why": "to count", "Nanoseconds": 1000}],
+    assert birth["Nanoseconds"] == 5000
+    assert birth["Steps"][0] == {
+        "Phase": "before",
+        "Call": "mkdir",
+        "What": "/sys/fs/cgroup/x a=1 2",
+        "Why": "to count",
         "Nanoseconds": 1000,
     }
+    order = [("before", "mkdir"), ("clone", "clone3"), ("beside", "write"), ("child", "mount"), ("child", "execve")]
+    assert [(step["Phase"], step["Call"]) for step in birth["Steps"]] == order

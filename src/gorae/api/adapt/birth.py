@@ -24,17 +24,28 @@ class Birth(Shape, frozen=True, kw_only=True):
     nanoseconds: int
 
 
+# The parent's and the child's steps overlap in time; they are told in this order.
+PHASES = ("before", "clone", "beside", "child")
+
+
 def birth(steps: Sequence[Mapping[str, Any]]) -> Birth:
-    shown = [
-        Step(
-            phase=str(step.get("phase") or step.get("side") or ""),
-            call=str(step.get("call", "")),
-            what=what(step.get("arguments", ())),
-            why=str(step.get("reason", "")),
-            nanoseconds=step.get("nanoseconds"),
+    """`steps` in the order of their ends, each with the side (parent or child) that took it."""
+    shown: list[Step] = []
+    born = False
+    for step in steps:
+        call = str(step.get("call", ""))
+        phase = "child" if step.get("side") == "child" else "beside" if born else "clone" if call.startswith("clone") else "before"
+        born = born or phase in ("clone", "child")
+        shown.append(
+            Step(
+                phase=phase,
+                call=call,
+                what=what(step.get("arguments", ())),
+                why=str(step.get("reason", "")),
+                nanoseconds=step.get("nanoseconds"),
+            )
         )
-        for step in steps
-    ]
+    shown.sort(key=lambda step: PHASES.index(step.phase))
     return Birth(steps=shown, nanoseconds=sum(step.nanoseconds or 0 for step in shown))
 
 
