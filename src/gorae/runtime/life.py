@@ -114,6 +114,19 @@ class Nascent:
         if not self._done:
             self._fail(BirthError("the birth was given up", step="abort"))
 
+    def last_words(self) -> BirthError | None:
+        """The failure that the child has told by now; everything is then undone."""
+        while not self._done:
+            try:
+                message, descriptors = fd.receive_message(self._report, MOST, 1, _socket.MSG_DONTWAIT)
+            except OSError:
+                return None
+            if not message:
+                return None
+            if message[:1] in (plain.CONSOLE, plain.WARNING, plain.TIMINGS, plain.FAILED):
+                self._hear(message[:1], message[1:], descriptors)
+        return self.failure
+
     def _hear(self, kind: bytes, rest: bytes, descriptors: list[int]) -> None:
         if kind == plain.EXEC:
             self._promised = True
@@ -252,6 +265,8 @@ def bear(birth: Birth, stdio: Stdio, explain: bool = False) -> Nascent:
             if error.errno not in (errno.EPIPE, errno.ECONNRESET):
                 raise
     except BaseException as error:
+        if nascent.pid and (told := nascent.last_words()) is not None:
+            raise told from error  # what the parent tripped over is a child that had failed already
         nascent.undo()
         if isinstance(error, OSError):
             raise BirthError(f"{error.strerror}", step="bear", errno=error.errno or 0) from error

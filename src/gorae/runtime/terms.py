@@ -40,7 +40,7 @@ def _shown(value: object) -> str:
     if isinstance(value, bytes):
         return f"<{len(value)} bytes>"
     if isinstance(value, bool) or value is None:
-        return str(value).lower()
+        return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, int):
         return hex(value) if value > 0xFFF else str(value)
     if isinstance(value, str):
