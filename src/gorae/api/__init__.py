@@ -4,7 +4,12 @@
     routes/    one module a family of endpoints: read the request, call the engine, shape the answer
     adapt/     Docker's shapes ↔ the engine's types; the only place that knows both spellings
     streams    hijacked connections: attach and exec
+    websocket  attach for browsers
     detach     the detach keys, a state machine
+    connection aiohttp's connections: taken over, and told when a client goes
+    call       one request: its body, its answer
+    router     method and path → endpoint
+    engine     what is asked of an engine
     errors     the tree of `gorae.errors` → status codes
     versions   /v1.xx prefixes and the headers that tell the version
     query      parameters and bodies, read strictly

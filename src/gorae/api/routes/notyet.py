@@ -13,7 +13,6 @@ ENDPOINTS: dict[str, tuple[tuple[str, str], ...]] = {
     "update of a container": (("POST", "/containers/{id}/update"),),
     "diff": (("GET", "/containers/{id}/changes"),),
     "export": (("GET", "/containers/{id}/export"),),
-    "attach over a WebSocket": (("GET", "/containers/{id}/attach/ws"),),
     "copying files into and out of a container": (
         ("HEAD", "/containers/{id}/archive"),
         ("GET", "/containers/{id}/archive"),

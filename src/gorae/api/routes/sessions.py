@@ -13,15 +13,7 @@ from gorae.errors import InvalidArgument
 
 
 async def attach(call: Call) -> StreamResponse:
-    query = call.query
-    keys = detach.parse(query.text("detachKeys"))
-    request = AttachRequest(
-        stdin=query.boolean("stdin"),
-        stdout=query.boolean("stdout"),
-        stderr=query.boolean("stderr"),
-        stream=query.boolean("stream"),
-        logs=query.boolean("logs"),
-    )
+    keys, request = _attachment(call)
     if call.request.body_exists:
         await call.no_body()
     call.connection.hold()
@@ -32,6 +24,29 @@ async def attach(call: Call) -> StreamResponse:
         call.connection.release()
         raise
     return await splice(call, attachment, stdin=request.stdin, detacher=detach.Detacher(keys))
+
+
+async def attach_websocket(call: Call) -> StreamResponse:
+    """The same for browsers: every output byte in binary messages, without frames, and stdin the other way."""
+    from gorae.api import websocket
+
+    keys, request = _attachment(call)
+    if not websocket.wanted(call.request):
+        raise InvalidArgument("this endpoint speaks WebSocket: the request must ask for that upgrade")
+    attachment = await call.engine.containers.attach(call.names["id"], request)
+    return await websocket.splice(call, attachment, stdin=request.stdin, detacher=detach.Detacher(keys))
+
+
+def _attachment(call: Call) -> tuple[bytes, AttachRequest]:
+    query = call.query
+    request = AttachRequest(
+        stdin=query.boolean("stdin"),
+        stdout=query.boolean("stdout"),
+        stderr=query.boolean("stderr"),
+        stream=query.boolean("stream"),
+        logs=query.boolean("logs"),
+    )
+    return detach.parse(query.text("detachKeys")), request
 
 
 async def logs(call: Call) -> StreamResponse:
@@ -70,5 +85,6 @@ def _tail(text: str) -> int | None:
 
 ROUTES = (
     Route("POST", "/containers/{id}/attach", attach),
+    Route("GET", "/containers/{id}/attach/ws", attach_websocket),
     Route("GET", "/containers/{id}/logs", logs),
 )
