@@ -16,9 +16,9 @@ SOURCE = str(Path(__file__).resolve().parents[2] / "src")
 if __name__ == "__main__":
     sys.path.insert(0, SOURCE)
 
-from gorae.errors import BirthError, CommandNotFound
-from gorae.supervisor.executor import Housing
-from gorae.supervisor.protocol import ExecRequest, StartRequest
+from gorae.errors import BirthError, CommandNotFound  # noqa: E402
+from gorae.supervisor.executor import Housing  # noqa: E402
+from gorae.supervisor.protocol import ExecRequest, StartRequest  # noqa: E402
 
 
 class FakeBirth:
@@ -56,7 +56,8 @@ class FakeBirth:
             if self.console is not None:
                 os.close(self.console)
                 self.console = None
-            self.failure = CommandNotFound(f'exec: "{arguments[0]}": no such file', step="execve", errno=error.errno, path=arguments[0])
+            message = f'exec: "{arguments[0]}": no such file'
+            self.failure = CommandNotFound(message, step="execve", errno=error.errno or 0, path=arguments[0])
         finally:
             if tty:
                 os.close(slave)

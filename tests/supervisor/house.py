@@ -15,7 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from gorae.supervisor.client import SupervisorClient
-from gorae.supervisor.protocol import Context, Event, ExecExited, ExecRequest, Exit, Exited, Log, Started, StartRequest, Stdio, Streams
+from gorae.supervisor.protocol import (
+    Context,
+    Event,
+    ExecExited,
+    ExecRequest,
+    Exit,
+    Exited,
+    Log,
+    Started,
+    StartRequest,
+    Stdio,
+    Streams,
+)
 
 FAKE = str(Path(__file__).with_name("fake.py"))
 REAL = str(Path(__file__).resolve().parents[2] / "src/gorae/supervisor/main.py")
@@ -62,6 +74,15 @@ class House:
     def descriptors(self) -> int:
         assert self.process is not None
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def record(self, container: str) -> str:
+        return Path(f"{self.root}/{container}/exit.json").read_text()
+
+    def peak(self) -> int:
+        """The most memory it ever had, in KiB."""
+        assert self.process is not None
+        with open(f"/proc/{self.process.pid}/status") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
 
     def children(self) -> list[int]:
         assert self.process is not None
@@ -192,5 +213,5 @@ async def run(client: SupervisorClient, request: StartRequest, peers: tuple[Peer
 async def eventually(true: Callable[[], bool]) -> None:
     """A bounded poll, for what tells nobody when it changes (the number of descriptors)."""
     async with asyncio.timeout(20):
-        while not true():
+        while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.005)

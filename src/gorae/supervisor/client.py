@@ -13,6 +13,7 @@ Errors of the supervisor come back as the `gorae.errors` class they were, a `Bir
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections import deque
@@ -211,6 +212,8 @@ class SupervisorClient:
             except BlockingIOError:
                 sent = 0
             except OSError as error:
+                if error.errno == errno.EBADF and not self._sock.fileno() < 0:
+                    raise InvalidArgument("one of the descriptors given is not open") from error
                 self._drop(Unavailable(f"the supervisor is gone: {error.strerror}"))
                 return
             if sent == len(data):

@@ -7,7 +7,8 @@
     died: drain the pipes ─► bury (kills what is left in the cgroup) ─► wait for the end of the streams, ≤ 2 s ─► over
     over: close the log ─► <directory>/exit.json ─► event
 
-An adopted child is not ours to wait for: its pidfd tells its status once its real parent has reaped it (Linux 6.15).
+An adopted child is not ours to wait for: as long as it is a zombie /proc tells its status, and once its real parent has reaped it
+its pidfd does (Linux 6.15). On older kernels, with a parent that is quicker than we are, it stays unknown.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gorae.errors import GoraeError
-from gorae.linux.process import exit_code, pidfd_exit_status
+from gorae.linux.process import exit_code, pidfd_exit_status, pidfd_send_signal
 from gorae.supervisor.children import DYING, EXITED, Child, Container, Table
 from gorae.supervisor.executor import Executor
 from gorae.supervisor.loop import IN, Loop
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from gorae.supervisor.stdio import Session
 
 LEFTOVERS = 2.0  # seconds that descendants may keep a dead program's pipes open
-PARENT = 5.0  # seconds that an adopted child's real parent has to reap it
+PARENT = 5.0  # seconds that an adopted child's status may take to show
 UNKNOWN = 255
 
 
@@ -108,11 +109,13 @@ class Reaper:
             self._died(child, status)
 
     def _ask(self, child: Child, deadline: float, pause: float) -> None:
-        """Asks for an adopted child's status until its parent has reaped it."""
+        """Asks for an adopted child's status, which is there in one of two places except for an instant between them."""
         if child.pidfd < 0:
             return
         try:
-            status = pidfd_exit_status(child.pidfd)
+            status = zombie_status(child.pid, child.pidfd)
+            if status is None:
+                status = pidfd_exit_status(child.pidfd)
         except OSError:
             deadline, status = 0.0, None
         if status is not None:
@@ -219,6 +222,17 @@ def write_record(container: Container) -> None:
         os.rename(f"{path}.new", path)
     except OSError as error:
         print(f"container {container.container}: cannot write {path}: {error.strerror}", file=sys.stderr, flush=True)
+
+
+def zombie_status(pid: int, pidfd: int) -> int | None:
+    """The wait status of a process that waits to be reaped by another: the last field of its stat (man 5 proc, exit_code)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        pidfd_send_signal(pidfd, 0)  # still that process: the number was not given away before we read
+    except OSError:
+        return None
+    return int(fields[49]) if fields[0] == b"Z" and len(fields) > 49 else None
 
 
 def _is_zombie(pid: int) -> bool:
