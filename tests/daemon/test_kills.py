@@ -1,0 +1,206 @@
+"""The daemon and the supervisor are killed at bad moments; nothing is lost, nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gorae.supervisor.client import SupervisorClient
+from tests.running import Daemon, until
+
+pytestmark = pytest.mark.kernel
+
+NONE = {"NetworkMode": "none"}
+TICKER = "i=0; while :; do echo $i; i=$((i+1)); usleep 1000; done"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _running(daemon: Daemon) -> None:
+    """All of this module's tests use one daemon, killed often."""
+
+
+def start(daemon: Daemon, *command: str, **config: object) -> str:
+    body = {"Image": "busybox", "Cmd": list(command), "HostConfig": NONE} | config
+    identity: str = daemon.engine.create(body)["Id"]
+    daemon.engine.start(identity)
+    return identity
+
+
+def lines(daemon: Daemon, identity: str) -> list[str]:
+    return daemon.docker("logs", identity).stdout.decode().split()
+
+
+def test_containers_run_on_and_ps_tells_the_truth_at_once(daemon: Daemon) -> None:
+    ticking = start(daemon, "sh", "-c", TICKER)
+    ending = start(daemon, "sh", "-c", "sleep 0.3; exit 17")
+    pid = daemon.engine.inspect(ticking)["State"]["Pid"]
+    daemon.kill()
+    until(
+        lambda: (
+            not os.path.exists(daemon.exec_root / "containers" / ending)
+            or (daemon.exec_root / "containers" / ending / "exit.json").exists()
+        ),
+        "its end",
+    )
+    assert Path(f"/proc/{pid}").exists()
+    assert daemon.start() < 2
+    states = {found["Id"]: found["State"] for found in daemon.engine.containers({"all": True})}
+    assert (states[ticking], states[ending]) == ("running", "exited")
+    assert daemon.engine.inspect(ticking)["State"]["Pid"] == pid
+    assert daemon.engine.inspect(ending)["State"]["ExitCode"] == 17
+    daemon.docker("kill", ticking)
+    numbers = [int(line) for line in lines(daemon, ticking)]
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) > 100
+    daemon.docker("rm", ticking, ending)
+    assert daemon.left_behind() == []
+
+
+@pytest.mark.parametrize("round", range(10))
+def test_killed_in_the_middle_of_work(daemon: Daemon, round: int) -> None:
+    """Four clients work while the daemon dies; what was acknowledged holds afterwards, and the rest left nothing."""
+    acknowledged: list[str] = []
+
+    def client(number: int) -> None:
+        from gorae.client.engine import Engine
+        from gorae.errors import GoraeError
+
+        try:
+            with Engine(daemon.engine.endpoint) as engine:
+                for turn in range(50):
+                    name = f"r{round}n{number}t{turn}"
+                    engine.create({"Image": "busybox", "Cmd": ["sh", "-c", f"exit {turn % 7}"], "HostConfig": NONE}, name)
+                    acknowledged.append(name)
+                    engine.start(name)
+        except (GoraeError, OSError):
+            return
+
+    from threading import Thread
+
+    threads = [Thread(target=client, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(acknowledged) >= 3 + round * 2, "some work")
+    daemon.kill()
+    for thread in threads:
+        thread.join(20)
+    daemon.start()
+    known = {name.removeprefix("/") for found in daemon.engine.containers({"all": True}) for name in found["Names"]}
+    assert set(acknowledged) <= known
+    until(lambda: all(found["State"] in ("exited", "created") for found in daemon.engine.containers({"all": True})), "their ends")
+    for name in known:
+        described = daemon.engine.inspect(name)
+        if described["State"]["Status"] == "exited":
+            assert described["State"]["ExitCode"] == int(name.partition("t")[2]) % 7
+        daemon.engine.remove(name)
+    assert daemon.left_behind() == []
+
+
+def test_an_exec_and_a_removal_survive(daemon: Daemon) -> None:
+    identity = start(daemon, "sleep", "1000")
+    daemon.kill()
+    daemon.start()
+    assert daemon.docker("exec", identity, "echo", "hi").stdout == b"hi\n"
+    daemon.docker("rm", "-f", identity)
+    assert daemon.left_behind() == []
+
+
+def test_auto_removal_happens_even_if_nobody_watched(daemon: Daemon) -> None:
+    identity = start(daemon, "sh", "-c", "sleep 0.2", HostConfig=NONE | {"AutoRemove": True})
+    daemon.kill()
+    pid_gone = daemon.exec_root / "containers" / identity / "exit.json"
+    until(pid_gone.exists, "its end")
+    daemon.start()
+    until(lambda: daemon.engine.containers({"all": True}) == [], "the removal")
+    assert daemon.left_behind() == []
+
+
+def test_a_killed_supervisor_is_replaced(daemon: Daemon) -> None:
+    ticking = start(daemon, "sh", "-c", TICKER)
+    ending = start(daemon, "sh", "-c", "sleep 1; exit 9")
+    pid = daemon.engine.inspect(ticking)["State"]["Pid"]
+    before = daemon.supervisor_pid()
+    os.kill(before, signal.SIGKILL)
+    until(lambda: daemon.supervisor_pid() != before, "another supervisor")
+    until(lambda: daemon.docker("exec", ticking, "true", check=False).returncode == 0, "an exec through it")
+    assert Path(f"/proc/{pid}").exists()
+    until(lambda: daemon.engine.inspect(ending)["State"]["Status"] == "exited", "the other's end")
+    assert daemon.engine.inspect(ending)["State"]["ExitCode"] == 9
+    count = len(lines(daemon, ticking))
+    until(lambda: len(lines(daemon, ticking)) > count, "further lines")
+    daemon.docker("rm", "-f", ticking, ending)
+    assert daemon.left_behind() == []
+
+
+def test_the_supervisor_upgrades_in_place(daemon: Daemon) -> None:
+    """With a container that writes, one that ends meanwhile, and a session on a terminal that goes on."""
+    from tests.conformance.test_docker_cli import Terminal
+
+    ticking = start(daemon, "sh", "-c", TICKER)
+    terminal = Terminal(daemon, "run", "--rm", "-it", "--network", "none", "busybox", "sh")
+    terminal.type(b"x=kept; echo rea''dy\n")
+    terminal.expect(b"ready")
+    ending = start(daemon, "sh", "-c", "sleep 0.05; exit 5")
+    pid = daemon.supervisor_pid()
+    asyncio.run(upgrade(daemon))
+    assert daemon.supervisor_pid() == pid
+    terminal.type(b"echo $x && exit 8\n")
+    terminal.expect(b"kept")
+    assert terminal.end() == 8
+    until(lambda: daemon.engine.inspect(ending)["State"]["Status"] == "exited", "its end")
+    assert daemon.engine.inspect(ending)["State"]["ExitCode"] == 5
+    daemon.docker("kill", ticking)
+    numbers = [int(line) for line in lines(daemon, ticking)]
+    assert numbers == list(range(len(numbers)))
+    daemon.docker("rm", ticking, ending)
+    assert daemon.left_behind() == []
+
+
+async def upgrade(daemon: Daemon) -> None:
+    client = await SupervisorClient.connect(daemon.exec_root / "supervisor" / "supervisor.sock")
+    try:
+        await client.upgrade()
+    finally:
+        await client.aclose()
+
+
+def test_a_second_daemon_is_refused(daemon: Daemon, tmp_path: Path) -> None:
+    import sys
+
+    command = [
+        sys.executable,
+        "-I",
+        "-m",
+        "gorae.daemon.main",
+        "--data-root",
+        str(daemon.data_root),
+        "--exec-root",
+        str(tmp_path / "run"),
+    ]
+    done = subprocess.run([*command, "--host", f"unix://{tmp_path}/s"], capture_output=True, timeout=5, check=False)
+    assert done.returncode == 1
+    assert b"another goraed" in done.stderr or b"already" in done.stderr
+    assert daemon.engine.ping()
+
+
+def test_stop_leaves_containers_running_and_the_next_daemon_has_them(daemon: Daemon) -> None:
+    identity = start(daemon, "sleep", "1000")
+    pid = daemon.engine.inspect(identity)["State"]["Pid"]
+    daemon.stop()
+    assert Path(f"/proc/{pid}").exists()
+    daemon.start()
+    assert json.loads(daemon.docker("inspect", identity).stdout)[0]["State"]["Pid"] == pid
+    daemon.docker("rm", "-f", identity)
+
+
+def test_without_containers_stop_ends_the_supervisor_too(daemon: Daemon) -> None:
+    pid = daemon.supervisor_pid()
+    daemon.stop()
+    until(lambda: not Path(f"/proc/{pid}").exists(), "its end")
+    daemon.start()
