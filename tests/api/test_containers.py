@@ -368,6 +368,8 @@ async def test_networks_and_volumes(api: Client) -> None:
     assert (await api.call("POST", "/networks/create", {"Name": "x"})).status == 501
     assert (await api.call("GET", "/volumes")).json == {"Volumes": [], "Warnings": None}
     assert (await api.call("GET", "/volumes/x")).status == 404
+    for kind in ("networks", "volumes", "build"):
+        assert (await api.call("POST", f"/{kind}/prune")).status == 200
 
 
 async def test_top_and_birth(api: Client) -> None:

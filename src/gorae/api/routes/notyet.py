@@ -24,7 +24,7 @@ ENDPOINTS: dict[str, tuple[tuple[str, str], ...]] = {
         ("DELETE", "/containers/{id}/checkpoints/{checkpoint}"),
     ),
     "commit": (("POST", "/commit"),),
-    "build": (("POST", "/build"), ("POST", "/build/prune"), ("POST", "/build/cancel"), ("POST", "/session"), ("POST", "/grpc")),
+    "build": (("POST", "/build"), ("POST", "/build/cancel"), ("POST", "/session"), ("POST", "/grpc")),
     "push": (("POST", "/images/{name…}/push"),),
     "image search": (("GET", "/images/search"),),
     "reading attestations": (("GET", "/images/{name…}/attestations"),),
