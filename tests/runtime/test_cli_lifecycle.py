@@ -128,6 +128,14 @@ def test_a_create_that_fails_leaves_nothing(runtime: Runtime, change: Any, words
     assert not runtime.cgroup_directories()
 
 
+def test_a_cgroup_in_use_is_refused_and_its_processes_live_on(runtime: Runtime) -> None:
+    runtime.write(*FOREVER)
+    runtime.create("box")
+    assert "is not empty" in runtime.fails("create", "--bundle", str(runtime.bundle), "other")
+    assert runtime.status("box") == "created"
+    assert not (runtime.root / "other").exists()
+
+
 def test_other_wrong_inputs(runtime: Runtime) -> None:
     bundle = ("--bundle", str(runtime.bundle))
     assert "config.json does not exist" in runtime.fails("create", *bundle, "box")

@@ -142,7 +142,8 @@ class TestLimits:
         box.ok("update", "--memory", str(64 << 20), "--pids-limit", "77", "box")
         assert limit(box, "memory") == 64 << 20
         assert limit(box, "pids") == 77
-        box.ok("update", "--resources", "-", "box", stdin=json.dumps({"memory": {"limit": 48 << 20}, "cpu": {"quota": 50000, "period": 100000}}))
+        resources = {"memory": {"limit": 48 << 20}, "cpu": {"quota": 50000, "period": 100000}}
+        box.ok("update", "--resources", "-", "box", stdin=json.dumps(resources))
         assert limit(box, "memory") == 48 << 20
         assert "resources.json: memory.limit" in refused(box, {"memory": {"limit": "much"}})
 

@@ -88,14 +88,22 @@ class Store:
             raise
         return entry
 
-    def open(self, identifier: str, *, lock: bool = False) -> Entry:
-        """The container's entry, `NotFound` in words that containerd looks for; with `lock` alone with it until `close`."""
+    def open(self, identifier: str, *, lock: bool = False, unreadable: bool = False) -> Entry:
+        """The container's entry, `NotFound` in words that containerd looks for; with `lock` alone with it until `close`.
+
+        A state that cannot be read is an error, or with `unreadable` an empty record.
+        """
         check_id(identifier)
         entry = Entry(os.path.join(self.root, identifier), None)
         try:
             if lock:
                 entry.lock()
             entry.record = entry.load()
+        except (InvalidArgument, CorruptData):
+            if not unreadable:
+                entry.close()
+                raise
+            entry.record = blank(identifier)
         except FileNotFoundError:
             entry.close()
             raise NotFound(f'container "{identifier}" does not exist') from None
@@ -162,7 +170,7 @@ class Entry:
             if not os.path.isdir(self.directory):
                 raise
             # `create` was killed before it wrote anything: enough to be listed and deleted.
-            return Record(id=os.path.basename(self.directory), bundle="", oci_version="", created="", cgroup=None, rootfs="")
+            return blank(os.path.basename(self.directory))
         try:
             return Record(**value)
         except TypeError as error:
@@ -237,6 +245,10 @@ def remove_flat(directory: str) -> None:
         os.rmdir(directory)
     except FileNotFoundError:
         pass
+
+
+def blank(identifier: str) -> Record:
+    return Record(id=identifier, bundle="", oci_version="", created="", cgroup=None, rootfs="")
 
 
 def oci_state(record: Record, status: Status) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from gorae.errors import NotFound
+from gorae.errors import Conflict, NotFound
 from gorae.linux import process
 from gorae.oci import runtimespec
 from gorae.oci.json import LIMIT, read_json
@@ -83,12 +83,15 @@ def new_container(session: Session, arguments: Namespace, detached: bool, stack:
     connection = stack.enter_context(terminal.connect(arguments.console_socket)) if arguments.console_socket else None
     entry = session.store.create(record, config)
     stack.callback(entry.close)
+    ours = False
     try:
+        require_empty(session, cgroup)
+        ours = True
         entry.make_barrier(*root_of(spec))
         nascent = life.bear(planned, life.Stdio(more=session.preserved(arguments.preserve_fds)))
         bring_up(session, nascent, lambda: entry.born(nascent.pid), connection, arguments.pid_file)
     except BaseException:
-        if cgroup is not None:
+        if ours:
             life.bury(cgroup, session.layout)
         entry.destroy()
         raise
@@ -130,6 +133,14 @@ def root_of(spec: runtimespec.Spec) -> tuple[int, int]:
 
     linux = spec.linux or runtimespec.Linux()
     return outside(linux.uidMappings), outside(linux.gidMappings)
+
+
+def require_empty(session: Session, path: str | None) -> None:
+    """`Conflict` if others live in the cgroup already: the end of one container would be the end of both."""
+    if path is not None:
+        place = session.layout.place(path)
+        if place.exists() and place.procs():
+            raise Conflict(f"cgroup {path} is not empty: {len(place.procs())} processes are in it; choose another cgroupsPath")
 
 
 def read_config(bundle: str) -> bytes:

@@ -10,7 +10,7 @@ import os
 import select
 from argparse import Namespace
 
-from gorae.errors import Conflict, InvalidArgument, NotFound
+from gorae.errors import Conflict, GoraeError, InvalidArgument, NotFound
 from gorae.linux import process
 from gorae.runtime import life
 from gorae.runtime.cli.session import Session
@@ -29,7 +29,7 @@ def start(session: Session, arguments: Namespace) -> int:
 
 def delete(session: Session, arguments: Namespace) -> int:
     try:
-        entry = session.store.open(arguments.id, lock=True)
+        entry = session.store.open(arguments.id, lock=True, unreadable=arguments.force)
     except NotFound:
         if arguments.force:
             return 0
@@ -83,11 +83,22 @@ def end(session: Session, entry: Entry) -> None:
         os.close(pidfd)
 
 
+def lost_cgroup(session: Session, entry: Entry) -> str | None:
+    """Where a container must be whose record was never written or is unreadable: its config.json still says so."""
+    try:
+        return session.cgroup_path(entry.spec(), entry.record.id)
+    except GoraeError:
+        return None
+
+
 def remove(session: Session, entry: Entry) -> None:
     """What is outside of the container's processes: cgroup, directory; then the poststop hooks."""
-    if entry.record.cgroup is not None:
-        for warning in life.bury(entry.record.cgroup, session.layout).warnings:
-            session.log.warning(warning)
-    config = entry.config()
+    try:
+        config = entry.config()
+    except GoraeError as error:
+        session.log.warning(f"poststop hooks, if there were any, do not run: {error}")
+        config = {}
+    for warning in life.bury(entry.record.cgroup or lost_cgroup(session, entry), session.layout).warnings:
+        session.log.warning(warning)
     entry.destroy()
     session.run_hooks("poststop", config, entry, "stopped")
