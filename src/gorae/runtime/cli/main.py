@@ -46,7 +46,7 @@ def perform(words: list[str], inherited: frozenset[int]) -> int:
         options = arguments.parse(words)
         log = Log(options.log, options.log_format, options.debug)
     except (GoraeError, OSError) as error:
-        log.error(str(error))
+        log.error(told(error))
         return 1
     try:
         return command(options, inherited)(options, log)
