@@ -227,10 +227,10 @@ async def test_inspect_gives_the_wish_back(api: Client) -> None:
     assert answer["HostConfig"]["ShmSize"] == 64 << 20
     assert list(answer["NetworkSettings"]["Networks"]) == ["none"]
     assert "IPAddress" not in answer["NetworkSettings"]
-    assert answer["Storage"]["RootFS"]["Snapshot"]["Name"] == "overlayfs"
+    assert answer["Storage"]["RootFS"]["Snapshot"]["Name"] == "overlay"
     old = (await api.call("GET", "/v1.40/containers/one/json")).json
     assert old["NetworkSettings"]["IPAddress"] == ""
-    assert old["GraphDriver"]["Name"] == "overlayfs"
+    assert old["GraphDriver"]["Name"] == "overlay"
     assert "SizeRw" not in old
 
 

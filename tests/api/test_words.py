@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gorae.api.adapt.birth import birth
 from gorae.api.adapt.moment import human_duration, rfc3339
 from gorae.api.adapt.summary import status
 from gorae.engine.container import model
@@ -57,3 +58,23 @@ def test_human_duration(seconds: int, words: str) -> None:
 )
 def test_rfc3339(moment: int, text: str) -> None:
     assert rfc3339(moment) == text
+
+
+def test_steps_speak_the_kernels_words() -> None:
+    steps = [
+        ("parent", "clone3", [0x20000000 | 0x00020000 | 17]),
+        ("child", "mount", ["", "/", "", 0x4000 | 0x40000, "mode=755"]),
+        ("child", "umask", [0o22]),
+        ("child", "mknod_in_root", ["/dev/null", 0o20666, 1, 8, 0, 0]),
+        ("child", "close_descriptors", []),
+        ("child", "make_path_readonly", ["x" * 300]),
+    ]
+    told = [
+        step.what
+        for step in birth(
+            [{"side": side, "call": call, "arguments": arguments, "nanoseconds": 1} for side, call, arguments in steps]
+        ).steps
+    ]
+    assert set(told[0].split("|")) == {"CLONE_NEWPID", "CLONE_NEWNS", "0x11"}
+    assert told[1:5] == ["/ MS_REC|MS_PRIVATE mode=755", "022", "/dev/null 020666 1 8 0 0", ""]
+    assert told[5] == "x" * 199 + "…"

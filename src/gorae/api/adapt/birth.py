@@ -8,7 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gorae.linux import mount, namespace
 from gorae.wire.codec import Shape
+
+# Single bits only: MS_REMOUNT and the like are told apart from combinations.
+CLONE_FLAGS = {
+    value: name
+    for name, value in vars(namespace).items()
+    if name.startswith("CLONE_") and isinstance(value, int) and value.bit_count() == 1
+}
+MOUNT_FLAGS = {
+    value: name for name, value in vars(mount).items() if name.startswith("MS_") and isinstance(value, int) and value.bit_count() == 1
+}
 
 
 class Step(Shape, frozen=True, kw_only=True):
@@ -40,13 +51,33 @@ def birth(steps: Sequence[Mapping[str, Any]]) -> Birth:
             Step(
                 phase=phase,
                 call=call,
-                what=what(step.get("arguments", ())),
+                what=what([_named(call, argument) for argument in step.get("arguments", ())]),
                 why=str(step.get("reason", "")),
                 nanoseconds=step.get("nanoseconds"),
             )
         )
     shown.sort(key=lambda step: PHASES.index(step.phase))
     return Birth(steps=shown, nanoseconds=sum(step.nanoseconds or 0 for step in shown))
+
+
+def _named(call: str, argument: object) -> object:
+    """Flags by their names in the kernel's headers, modes in octal."""
+    if type(argument) is not int or not argument:
+        return argument
+    if call in ("clone3", "unshare"):
+        return _flags(argument, CLONE_FLAGS)
+    if "mount" in call or call.startswith("bind"):
+        return _flags(argument, MOUNT_FLAGS)
+    if call == "umask" or (call == "mknod_in_root" and argument > 0o7777):  # a device's mode has its type in it, its numbers are small
+        return f"0{argument:o}"
+    return argument
+
+
+def _flags(value: int, names: Mapping[int, str]) -> str:
+    """`MS_NOSUID|MS_NODEV`; what has no name stays a number."""
+    found = [name for flag, name in names.items() if value & flag == flag]
+    rest = value & ~sum(flag for flag in names if value & flag == flag)
+    return "|".join([*found, *([hex(rest)] if rest else [])])
 
 
 def what(arguments: object) -> str:

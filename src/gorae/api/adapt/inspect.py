@@ -15,7 +15,7 @@ from gorae.wire.hostconfig import HostConfig
 from gorae.wire.network import EndpointSettings, NetworkSettings
 from gorae.wire.versions import Version
 
-STORAGE_DRIVER = "overlayfs"
+STORAGE_DRIVER = "overlay"
 
 # Networks that every machine has; their ids are what `GET /networks` tells.
 NETWORK_IDS = {

@@ -128,7 +128,8 @@ async def wait(call: Call) -> StreamResponse:
             try:
                 result = await waiting.result()
                 answer = WaitResponse(status_code=result.exit_code)
-                if result.error:
+                # To who waits for the removal, an error would be the removal's; a failed start has had an answer of its own.
+                if result.error and condition != "removed":
                     answer = WaitResponse(status_code=result.exit_code, error=WaitError(message=result.error))
             except NotFound as error:
                 answer = WaitResponse(status_code=-1, error=WaitError(message=str(error)))
