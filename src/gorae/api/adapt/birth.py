@@ -18,7 +18,9 @@ CLONE_FLAGS = {
     if name.startswith("CLONE_") and isinstance(value, int) and value.bit_count() == 1
 }
 MOUNT_FLAGS = {
-    value: name for name, value in vars(mount).items() if name.startswith("MS_") and isinstance(value, int) and value.bit_count() == 1
+    value: name
+    for name, value in vars(mount).items()
+    if name.startswith("MS_") and isinstance(value, int) and value.bit_count() == 1
 }
 
 
@@ -68,7 +70,8 @@ def _named(call: str, argument: object) -> object:
         return _flags(argument, CLONE_FLAGS)
     if "mount" in call or call.startswith("bind"):
         return _flags(argument, MOUNT_FLAGS)
-    if call == "umask" or (call == "mknod_in_root" and argument > 0o7777):  # a device's mode has its type in it, its numbers are small
+    # A device's mode has its type in it, so that it is larger than its numbers.
+    if call == "umask" or (call == "mknod_in_root" and argument > 0o7777):
         return f"0{argument:o}"
     return argument
 
