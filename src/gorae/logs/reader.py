@@ -273,8 +273,8 @@ class Reader:
 class _TailWindow:
     """Grows backwards, record by record, until it holds `count` lines and the beginnings of all of them.
 
-    Lines are counted where they end. `open` are the streams whose earliest record in the window may begin in the middle of a line
-    that is wanted; for them the window grows on, but not for ever.
+    Lines are counted where they end. `open` are the streams that may have a wanted line of which the beginning is not yet in the
+    window; for them it grows on, but not for ever.
     """
 
     def __init__(self, count: int, kinds: set[int], *, unfinished_counts: bool) -> None:
@@ -284,7 +284,7 @@ class _TailWindow:
         self._kinds = kinds
         self._unfinished_counts = unfinished_counts
         self._seen: set[int] = set()
-        self._open: set[int] = set()
+        self._open = set(kinds)
         self._extra = 0
 
     def take(self, record: Record) -> bool:
@@ -309,7 +309,7 @@ class _TailWindow:
         if not enough:
             self._open.add(kind)
         else:
-            self._extra += len(payload)
+            self._extra += len(payload) + OVERHEAD
             if ends:
                 self._open.discard(kind)  # the wanted line begins in here
         return True

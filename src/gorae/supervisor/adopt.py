@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gorae.errors import Conflict, InvalidArgument, NotFound, StorageFull
 from gorae.linux.process import pidfd_open
-from gorae.supervisor.children import RUNNING, Child, Container, Table, pack_spec
+from gorae.supervisor.children import RUNNING, Child, Container, Table
 from gorae.supervisor.protocol import Log
 from gorae.supervisor.spawn import open_log
 from gorae.supervisor.stdio import Session
@@ -54,8 +54,9 @@ class Adoption:
                 ours=False,
                 directory=request.directory,
                 cgroup=request.context.cgroup,
-                spec=pack_spec(request.spec),
             )
+            container.keep_spec(request.spec)
+            container.pack_spec()
             container.session = Session(
                 self.loop, tty=request.stdio.tty, stdin_once=request.stdio.stdin_once, log=reopened(request.log, request.container)
             )

@@ -10,8 +10,8 @@ when the process is dead and everything has been taken. A peer that stops readin
 
 from __future__ import annotations
 
+import _socket
 import os
-import socket
 import stat
 from collections import deque
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ BATCH = 64  # buffers in one sendmsg
 class Attachment:
     """Owns its socket. Made by `attach`."""
 
-    def __init__(self, session: Session, sock: socket.socket, streams: Streams) -> None:
+    def __init__(self, session: Session, sock: _socket.socket, streams: Streams) -> None:
         self.session = session
         self.sock = sock
         self.streams = streams
@@ -147,7 +147,7 @@ class Attachment:
         try:
             while self._queue:
                 batch = [self._queue[index] for index in range(min(BATCH, len(self._queue)))]
-                sent = self.sock.sendmsg(batch, (), socket.MSG_NOSIGNAL)
+                sent = self.sock.sendmsg(batch, (), _socket.MSG_NOSIGNAL)
                 self.waiting -= sent
                 while sent:
                     first = self._queue[0]
@@ -163,16 +163,16 @@ class Attachment:
             self.close()  # EPIPE: the peer is gone
 
 
-def checked_socket(descriptor: int) -> socket.socket:
+def checked_socket(descriptor: int) -> _socket.socket:
     """Takes over a descriptor that came as an attach socket. Unless it is a unix stream socket it is closed: `InvalidArgument`."""
     try:
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             raise InvalidArgument("the descriptor for attach is no socket")
-        sock = socket.socket(fileno=descriptor)
+        sock = _socket.socket(fileno=descriptor)
     except (OSError, InvalidArgument) as error:
         os.close(descriptor)
         raise InvalidArgument(f"the descriptor for attach cannot be used: {error}") from error
-    if sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM:
+    if sock.family != _socket.AF_UNIX or sock.type != _socket.SOCK_STREAM:
         sock.close()
         raise InvalidArgument("the descriptor for attach is no unix stream socket")
     sock.setblocking(False)

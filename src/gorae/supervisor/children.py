@@ -52,18 +52,26 @@ class Child:
 class Container(Child):
     directory: str = ""
     cgroup: str = ""
-    spec: bytes = b""  # compressed JSON: 3 KiB instead of 100, read only for an exec
+    packed_spec: bytes = b""
     execs: dict[str, Child] = field(default_factory=dict)
     oom_watch: Any = None  # cgroup.events.OOMWatch
+    _spec: dict[str, object] | None = None
 
+    def keep_spec(self, spec: dict[str, object]) -> None:
+        self._spec = spec
 
-def pack_spec(spec: dict[str, object]) -> bytes:
-    return zlib.compress(json.dumps(spec, separators=(",", ":")).encode(), 1)
+    def pack_spec(self) -> None:
+        """Keeps the specification as compressed JSON, 3 KiB instead of 100: it is wanted again only for an exec. Idempotent."""
+        if self._spec is not None:
+            self.packed_spec = zlib.compress(json.dumps(self._spec, separators=(",", ":")).encode(), 1)
+            self._spec = None
 
-
-def unpack_spec(packed: bytes) -> dict[str, object]:
-    unpacked: dict[str, object] = json.loads(zlib.decompress(packed))
-    return unpacked
+    @property
+    def spec(self) -> dict[str, object]:
+        if self._spec is not None:
+            return self._spec
+        unpacked: dict[str, object] = json.loads(zlib.decompress(self.packed_spec))
+        return unpacked
 
 
 class Table:

@@ -11,7 +11,6 @@ import heapq
 import select
 import sys
 import time
-import traceback
 from collections.abc import Callable
 
 IN = select.EPOLLIN
@@ -98,5 +97,7 @@ def guarded(handler: Handler, events: int) -> None:
     try:
         handler(events)
     except Exception:
+        import traceback  # half a megabyte that a supervisor without faults does without
+
         traceback.print_exc(file=sys.stderr)
         sys.stderr.flush()

@@ -13,18 +13,22 @@ need once, and sits in its loop. It ends by `shutdown` (or SIGTERM) without cont
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import gc
 import os
-import resource
-import signal
-import socket
 import sys
-from dataclasses import dataclass
 
 if __name__ == "__main__":  # -I -S: nothing else has told where the package is
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from gorae.supervisor import lean
+
+# isort: split
+import _socket
+import errno
+import fcntl
+import gc
+import resource
+import signal
+from dataclasses import dataclass
 
 from gorae.errors import Conflict, GoraeError, InvalidArgument
 from gorae.linux import process
@@ -54,7 +58,7 @@ class Supervisor:
     """All parts, wired together."""
 
     def __init__(
-        self, loop: Loop, executor: Executor, listener: socket.socket, *, lock: int, command: tuple[str, ...]
+        self, loop: Loop, executor: Executor, listener: _socket.socket, *, lock: int, command: tuple[str, ...]
     ) -> None:
         self.loop = loop
         self.executor = executor
@@ -124,13 +128,14 @@ def run(options: Options, executor: Executor, command: tuple[str, ...]) -> int:
     if loaded is None:
         listener = server.listen_at(f"{options.directory}/supervisor.sock")
     else:
-        listener = socket.socket(fileno=loaded.take(loaded.state["listener"]))
+        listener = _socket.socket(fileno=loaded.take(loaded.state["listener"]))
     supervisor = Supervisor(loop, executor, listener, lock=lock, command=command)
     supervisor.open_files = open_files
     if isinstance(executor, RuntimeExecutor):
         executor.open_files = open_files
     waker.bind(supervisor)
     asker = upgrade.restore(supervisor, loaded) if loaded is not None else None
+    lean.end()
     gc.collect()
     gc.freeze()
     supervisor.reaper.sweep()

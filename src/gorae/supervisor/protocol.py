@@ -18,14 +18,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar
+from dataclasses import field
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from gorae import errors
 from gorae.errors import BirthError, GoraeError, InvalidArgument, Unavailable
 from gorae.oci import codec
 from gorae.oci.codec import Between, OneOf
 from gorae.oci.json import read_json
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass
+else:
+    from gorae.oci.record import dataclass
 
 VERSION = 1
 MAX_MESSAGE = 8 << 20

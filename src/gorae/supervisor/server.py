@@ -7,9 +7,9 @@ its own; what it asked for goes on.
 
 from __future__ import annotations
 
+import _socket
 import errno
 import os
-import socket
 import struct
 import sys
 from collections import deque
@@ -32,7 +32,7 @@ Dispatch = Callable[["Connection", int, str, Json, list[int]], None]
 class Connection:
     """One client. Owns its socket, and duplicates of descriptors that wait to be sent."""
 
-    def __init__(self, server: Server, sock: socket.socket) -> None:
+    def __init__(self, server: Server, sock: _socket.socket) -> None:
         self.server = server
         self.sock = sock
         self.subscribed = False
@@ -172,7 +172,7 @@ class Connection:
 class Server:
     """Listens; `dispatch` gets each request, and its descriptors to own."""
 
-    def __init__(self, loop: Loop, listener: socket.socket, dispatch: Dispatch) -> None:
+    def __init__(self, loop: Loop, listener: _socket.socket, dispatch: Dispatch) -> None:
         self.loop = loop
         self.listener = listener
         self.dispatch = dispatch
@@ -191,7 +191,7 @@ class Server:
             if not paused:
                 connection.process()
 
-    def add(self, sock: socket.socket) -> Connection:
+    def add(self, sock: _socket.socket) -> Connection:
         sock.setblocking(False)
         connection = Connection(self, sock)
         self.connections.add(connection)
@@ -211,25 +211,26 @@ class Server:
 
     def _accept(self, _: int) -> None:
         try:
-            sock, _address = self.listener.accept()
+            descriptor, _address = self.listener._accept()  # type: ignore[attr-defined]  # what socket.accept wraps
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
                 self.loop.forget(self.listener.fileno())
                 self.loop.after(BREATH, self.listen)
             return
+        sock = _socket.socket(fileno=descriptor)
         if len(self.connections) >= MAX_CONNECTIONS or not _same_user(sock):
             sock.close()
             return
         self.add(sock).watch()
 
 
-def listen_at(path: str) -> socket.socket:
+def listen_at(path: str) -> _socket.socket:
     """A listening socket at `path`, 0600, which replaces a dead one. Whoever calls holds the lock on the directory."""
     try:
         os.unlink(path)
     except FileNotFoundError:
         pass
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
     before = os.umask(0o177)
     try:
         sock.bind(path)
@@ -242,8 +243,8 @@ def listen_at(path: str) -> socket.socket:
     return sock
 
 
-def _same_user(sock: socket.socket) -> bool:
-    _, user, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+def _same_user(sock: _socket.socket) -> bool:
+    _, user, _ = struct.unpack("3i", sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12))
     return bool(user in (0, os.geteuid()))
 
 

@@ -9,8 +9,8 @@ The pipes are ours: the program's ends are closed here as soon as it has them, s
 
 from __future__ import annotations
 
+import _socket
 import os
-import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from gorae.errors import BirthError, Conflict, GoraeError, InvalidArgument, StorageFull
 from gorae.logs.writer import Writer
 from gorae.supervisor.attach import Attachment, checked_socket
-from gorae.supervisor.children import RUNNING, Child, Container, Table, pack_spec, unpack_spec
+from gorae.supervisor.children import RUNNING, Child, Container, Table
 from gorae.supervisor.executor import Birthing, Executor, Housing
 from gorae.supervisor.loop import IN, Loop, Timer
 from gorae.supervisor.protocol import ExecRequest, Log, StartRequest, Stdio, Streams
@@ -83,8 +83,9 @@ class Births:
                 raise Conflict(f"container {request.container} is already here: forget it first")
             log = open_log(request.log)
             child = Container(
-                request.container, None, directory=request.directory, cgroup=request.context.cgroup, spec=pack_spec(request.spec)
+                request.container, None, directory=request.directory, cgroup=request.context.cgroup
             )
+            child.keep_spec(request.spec)
             self.table.containers[request.container] = child
             try:
                 self._bear(child, request.stdio, log, joining, lambda stdio: self.executor.bear(request, stdio), done)
@@ -107,7 +108,7 @@ class Births:
                 raise Conflict(f"exec {request.exec} is already here")
             if self.executor.frozen(container.cgroup):
                 raise Conflict(f"container {request.container} is paused: unpause it first")
-            housing = Housing(container.pid, container.pidfd, container.cgroup, unpack_spec(container.spec))
+            housing = Housing(container.pid, container.pidfd, container.cgroup, container.spec)
             child = Child(request.container, request.exec)
             container.execs[request.exec] = child
             try:
@@ -126,7 +127,7 @@ class Births:
         child: Child,
         stdio: Stdio,
         log: Writer | None,
-        joining: list[tuple[socket.socket, Streams]],
+        joining: list[tuple[_socket.socket, Streams]],
         bear: Callable[[tuple[int, int, int]], Birthing],
         done: Done,
     ) -> None:
@@ -162,6 +163,8 @@ class Births:
         if failure is None:
             self._running(flight.child)
             flight.done(flight.child, flight.birth)
+            if isinstance(flight.child, Container):
+                self.loop.after(0, flight.child.pack_spec)  # when the answer is out
         else:
             if isinstance(flight.child, Container):
                 self.table.containers.pop(flight.child.container, None)
@@ -182,7 +185,7 @@ class _Flight:
         child: Child,
         stdio: Stdio,
         log: Writer | None,
-        joining: list[tuple[socket.socket, Streams]],
+        joining: list[tuple[_socket.socket, Streams]],
         pipes: Pipes,
         birth: Birthing,
         done: Done,
@@ -266,12 +269,12 @@ def open_log(log: Log) -> Writer | None:
         raise StorageFull(f"cannot open the log {log.path}: {error.strerror}") from error
 
 
-def _attach_sockets(descriptors: Sequence[int], streams: tuple[Streams, ...]) -> list[tuple[socket.socket, Streams]]:
+def _attach_sockets(descriptors: Sequence[int], streams: tuple[Streams, ...]) -> list[tuple[_socket.socket, Streams]]:
     if len(descriptors) != len(streams):
         for descriptor in descriptors:
             os.close(descriptor)
         raise InvalidArgument(f"{len(streams)} attach entries, {len(descriptors)} sockets")
-    joining: list[tuple[socket.socket, Streams]] = []
+    joining: list[tuple[_socket.socket, Streams]] = []
     left = list(descriptors)
     try:
         while left:
@@ -284,6 +287,6 @@ def _attach_sockets(descriptors: Sequence[int], streams: tuple[Streams, ...]) ->
     return joining
 
 
-def _close_all(joining: list[tuple[socket.socket, Streams]]) -> None:
+def _close_all(joining: list[tuple[_socket.socket, Streams]]) -> None:
     for sock, _ in joining:
         sock.close()

@@ -13,10 +13,10 @@ trial, fails, everything goes on as before and the asker gets the error.
 
 from __future__ import annotations
 
+import _socket
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -156,6 +156,8 @@ class Loaded:
 
 def save(supervisor: Supervisor, saved: Saved, asker: tuple[Connection, int]) -> State:
     connections = [connection for connection in supervisor.server.connections if connection.open]
+    for container in supervisor.table.containers.values():
+        container.pack_spec()
     return {
         "version": VERSION,
         "lock": saved.keep(supervisor.lock),
@@ -168,7 +170,7 @@ def save(supervisor: Supervisor, saved: Saved, asker: tuple[Connection, int]) ->
                 **_save_child(container, saved),
                 "directory": container.directory,
                 "cgroup": container.cgroup,
-                "spec": saved.blob(container.spec),
+                "spec": saved.blob(container.packed_spec),
                 "execs": [_save_child(child, saved) for child in container.execs.values()],
             }
             for container in supervisor.table.containers.values()
@@ -240,7 +242,7 @@ def restore(supervisor: Supervisor, loaded: Loaded) -> tuple[Connection, int] | 
         container = Container("", None)
         _fill(supervisor, container, row, loaded)
         container.directory, container.cgroup = row["directory"], row["cgroup"]
-        container.spec = loaded.blob(row["spec"])
+        container.packed_spec = loaded.blob(row["spec"])
         supervisor.table.containers[container.container] = container
         for exec_row in row["execs"]:
             child = Child("", None)
@@ -284,7 +286,7 @@ def _restore_session(supervisor: Supervisor, row: State, loaded: Loaded, child: 
         session.input = Input(session, loaded.take(number))
         session.input.restore(loaded.blob(pending), closing)
     for each in row["attachments"]:
-        sock = socket.socket(fileno=loaded.take(each["socket"]))
+        sock = _socket.socket(fileno=loaded.take(each["socket"]))
         sock.setblocking(False)
         attachment = Attachment(session, sock, decode(Streams, each["streams"], "streams"))
         session.attachments.append(attachment)
@@ -294,7 +296,7 @@ def _restore_session(supervisor: Supervisor, row: State, loaded: Loaded, child: 
 
 
 def _restore_connection(supervisor: Supervisor, row: State, loaded: Loaded) -> Connection:
-    connection = supervisor.server.add(socket.socket(fileno=loaded.take(row["socket"])))
+    connection = supervisor.server.add(_socket.socket(fileno=loaded.take(row["socket"])))
     connection.restore(
         loaded.blob(row["incoming"]),
         [loaded.take(number) for number in row["descriptors"]],
