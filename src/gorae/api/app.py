@@ -28,11 +28,8 @@ log = logging.getLogger("gorae.api")
 BACKLOG = 1024
 READ_SIZE = 256 << 10  # what one read of an upload may bring
 
-ROUTER = Router(
-    route
-    for family in (system, containers, sessions, execs, images, networks, volumes, gorae, notyet)
-    for route in family.ROUTES
-)
+FAMILIES = (system, containers, sessions, execs, images, networks, volumes, gorae, notyet)
+ROUTER = Router(route for family in FAMILIES for route in family.ROUTES)
 
 
 class Api:
