@@ -12,17 +12,18 @@ from tests.api.conftest import Client
 from gorae.api.app import FAMILIES
 
 WORDS = [
-    "", "0", "-1", "1.5", "x", "true", "null", "9" * 30, "\0", "é", "../..", "a b", "%", "{", "[]", '{"a":["b"]}', "a" * 5000, "one",
-    "\n",
+    "", "0", "-1", "1.5", "x", "true", "null", "9" * 30, "\0", "é", "../..", "a b", "%", "{", "[]", '{"a":["b"]}', "a" * 5000,
+    "one", "\n",
 ]  # fmt: skip
 BODIES: list[object] = [
-    b"", b"{", b"null", b"[]", b"\xff", b'{"Image":5}', b"0" * 70000, {}, {"Cmd": None}, {"Cmd": [None]}, {"Tty": True}, {"Detach": 1},
-    {"Image": "image", "Labels": []}, {"HostConfig": {"Mounts": [None]}}, {"Cmd": ["a"], "Env": {"a": "b"}}, {"ConsoleSize": [1, 2, 3]},
+    b"", b"{", b"null", b"[]", b"\xff", b'{"Image":5}', b"0" * 70000, {}, {"Cmd": None}, {"Cmd": [None]}, {"Tty": True},
+    {"Detach": 1}, {"Image": "image", "Labels": []}, {"HostConfig": {"Mounts": [None]}}, {"Cmd": ["a"], "Env": {"a": "b"}},
+    {"ConsoleSize": [1, 2, 3]},
 ]  # fmt: skip
 PARAMETERS = [
-    "all", "limit", "size", "filters", "h", "w", "t", "signal", "name", "force", "v", "link", "noprune", "since", "until", "tail",
-    "follow", "stdout", "stderr", "timestamps", "logs", "stream", "stdin", "detachKeys", "condition", "fromSrc", "fromImage", "repo",
-    "tag", "message", "changes", "platform", "quiet", "names", "type", "verbose", "ps_args", "checkpoint",
+    "all", "limit", "size", "filters", "h", "w", "t", "signal", "name", "force", "v", "link", "noprune", "since", "until",
+    "tail", "follow", "stdout", "stderr", "timestamps", "logs", "stream", "stdin", "detachKeys", "condition", "fromSrc", "fromImage",
+    "repo", "tag", "message", "changes", "platform", "quiet", "names", "type", "verbose", "ps_args", "checkpoint",
 ]  # fmt: skip
 ROUTES = [route for family in FAMILIES for route in family.ROUTES]
 CONTENT_TYPES = ["application/json", "text/plain", "", "application/json;;;", "multipart/form-data"]
