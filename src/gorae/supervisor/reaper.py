@@ -127,13 +127,13 @@ class Reaper:
 
     def _died(self, child: Child, status: int | None) -> None:
         self._let_go(child)
-        child.state = DYING
         child.status = status
         assert child.session is not None
-        ended = child.session.process_died()
+        child.session.process_died()
         if isinstance(child, Container):
             self._bury(child)
-        if not ended and not child.session.ended:
+        child.state = DYING  # only now: the end of the streams, which the draining may have found, must not overtake the burial
+        if not child.session.ended:
             self.loop.after(LEFTOVERS, lambda: self._over(child))
             return
         self._over(child)
@@ -141,8 +141,9 @@ class Reaper:
     def resume_death(self, child: Child) -> None:
         """After an upgrade: waits for the end of the streams anew."""
         assert child.session is not None
+        child.session.process_died()
         child.session.on_end = lambda: self._streams_ended(child)
-        if child.session.process_died() or child.session.ended:
+        if child.session.ended:
             self._over(child)
         else:
             self.loop.after(LEFTOVERS, lambda: self._over(child))

@@ -45,12 +45,11 @@ class Output:
             self.session.loop.forget(self.descriptor)
             self._watching = False
 
-    def drain(self) -> bool:
-        """Reads what is there now, up to the largest pipe's content; False at the end of the stream."""
+    def drain(self) -> None:
+        """Reads what is there now, up to the largest pipe's content, or to the end of the stream."""
         for _ in range(DRAIN // CHUNK):
             if self.descriptor < 0 or not self._read():
                 break
-        return self.descriptor >= 0
 
     def close(self) -> None:
         if self.descriptor >= 0:
@@ -255,13 +254,12 @@ class Session:
         if self.on_end is not None:
             self.on_end()
 
-    def process_died(self) -> bool:
-        """Reads what is left, however much waits at the sockets; True when all streams have ended."""
+    def process_died(self) -> None:
+        """Reads what is left, however much waits at the sockets; then `ended` tells whether all streams have ended."""
         self._dead = True
         self._resume()
         for output in self.outputs:
             output.drain()
-        return all(output.descriptor < 0 for output in self.outputs)
 
     def finish(self) -> None:
         """No more output: closes all but the sockets, which are closed as soon as they have taken what waits for them."""
