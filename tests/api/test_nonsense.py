@@ -22,8 +22,8 @@ BODIES: list[object] = [
 ]  # fmt: skip
 PARAMETERS = [
     "all", "limit", "size", "filters", "h", "w", "t", "signal", "name", "force", "v", "link", "noprune", "since", "until",
-    "tail", "follow", "stdout", "stderr", "timestamps", "logs", "stream", "stdin", "detachKeys", "condition", "fromSrc", "fromImage",
-    "repo", "tag", "message", "changes", "platform", "quiet", "names", "type", "verbose", "ps_args", "checkpoint",
+    "tail", "follow", "stdout", "stderr", "timestamps", "logs", "stream", "stdin", "detachKeys", "condition", "fromSrc",
+    "fromImage", "repo", "tag", "message", "changes", "platform", "quiet", "names", "type", "verbose", "ps_args", "checkpoint",
 ]  # fmt: skip
 ROUTES = [route for family in FAMILIES for route in family.ROUTES]
 CONTENT_TYPES = ["application/json", "text/plain", "", "application/json;;;", "multipart/form-data"]
