@@ -19,12 +19,15 @@ the making of nodes (m) may stay allowed against the rules, which gives no acces
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from gorae.cgroup.limits import Write
 from gorae.errors import InvalidArgument, Unsupported
 from gorae.linux import bpf
 from gorae.linux.bpf import Instruction
-from gorae.oci.runtimespec import DeviceRule
+
+if TYPE_CHECKING:
+    from gorae.oci.runtimespec import DeviceRule
 
 _BITS = {"m": bpf.BPF_DEVCG_ACC_MKNOD, "r": bpf.BPF_DEVCG_ACC_READ, "w": bpf.BPF_DEVCG_ACC_WRITE}
 _KINDS = {"b": bpf.BPF_DEVCG_DEV_BLOCK, "c": bpf.BPF_DEVCG_DEV_CHAR}

@@ -18,6 +18,7 @@ import signal
 import time
 from contextlib import ExitStack, suppress
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from gorae.cgroup import devices, events, files, stats, v1, v2
 from gorae.cgroup.layout import Hierarchy, Layout
@@ -26,7 +27,9 @@ from gorae.cgroup.processes import directories_below, processes_below, some, wai
 from gorae.cgroup.stats import Stats
 from gorae.errors import Conflict, InvalidArgument, NotFound, Unavailable, Unsupported
 from gorae.linux import libc
-from gorae.oci.runtimespec import DeviceRule
+
+if TYPE_CHECKING:
+    from gorae.oci.runtimespec import DeviceRule
 
 # A limit may be refused until another one has moved (memory must stay below memory+swap, a quota within its period and its
 # parent's).

@@ -33,10 +33,13 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gorae.cgroup.layout import Layout
 from gorae.errors import InvalidArgument, Unsupported
-from gorae.oci.runtimespec import CPU, BlockIO, HugepageLimit, Memory, Network, Rdma, Resources
+
+if TYPE_CHECKING:
+    from gorae.oci.runtimespec import CPU, BlockIO, HugepageLimit, Memory, Network, Rdma, Resources
 
 _PAGE_SIZE = re.compile(r"[1-9][0-9]*[KMG]B")
 _UNIFIED_FILE = re.compile(r"[a-z0-9_]+(\.[a-zA-Z0-9_]+)+")
