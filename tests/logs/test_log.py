@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gorae.linux.mount import MNT_DETACH, MS_REMOUNT, mount, umount2
 from gorae.logs import files
 from gorae.logs.lines import PIECE, Assembler, Block, drop_lines, split
 from gorae.logs.reader import Position, Reader
@@ -357,6 +358,30 @@ def test_what_is_lost_at_the_end_is_told_on_close(path: str, monkeypatch: pytest
     monkeypatch.undo()
     writer.close()
     assert b"5 bytes" in text(read_all(Reader(path)))
+
+
+@pytest.mark.kernel
+def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
+    mount("tmpfs", str(tmp_path), "tmpfs", 0, "size=256k")
+    try:
+        path = str(tmp_path / "log")
+        writer = Writer(path, 100_000_000, 2)
+        line = b"z" * 99 + b"\n"
+        for _ in range(5000):
+            writer.write(STDOUT, line)
+        assert writer.lost > 100_000
+        assert os.path.getsize(path) == writer.position[1], "the file ends with a whole record"
+        assert writer.lost % len(line) == 0
+        mount("tmpfs", str(tmp_path), "tmpfs", MS_REMOUNT, "size=1m")
+        writer.write(STDERR, b"there is space again\n")
+        assert writer.lost == 0
+        writer.close()
+        got = lines_of(read_all(Reader(path)))
+        assert got[-1] == (STDERR, b"there is space again\n")
+        assert b"bytes of output were lost here" in got[-2][1]
+        assert int(got[-2][1].split()[1]) == (5000 - len(got) + 2) * len(line)
+    finally:
+        umount2(str(tmp_path), MNT_DETACH)
 
 
 def test_rotation_without_space_goes_on_in_the_old_file(path: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.supervisor.fake import FakeExecutor
 from tests.supervisor.house import House, Peer, eventually, exec_exit_of, exit_of, run
 from tests.supervisor.test_stdio import logged
 
 from gorae.errors import BirthError, CommandNotFound, Conflict, InvalidArgument, NotFound, StorageFull, Unavailable, Unsupported
-from gorae.supervisor.protocol import Context, Log, Streams
+from gorae.supervisor import spawn
+from gorae.supervisor.children import Table
+from gorae.supervisor.loop import Loop
+from gorae.supervisor.protocol import Context, Log, StartRequest, Streams
 
 
 @pytest.mark.parametrize(
@@ -156,6 +160,24 @@ async def test_many_births_at_once(house: House) -> None:
     for number in range(60):
         await client.forget(f"c{number}")
     await eventually(lambda: house.descriptors() == base)
+
+
+def test_a_birth_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(spawn, "DEADLINE", 0.05)
+    loop, table, outcome = Loop(), Table(), []
+    births = spawn.Births(loop, table, FakeExecutor(), lambda child: None, lambda: outcome.append("over"))
+    before = set(os.listdir("/proc/self/fd"))
+    request = StartRequest("a", str(tmp_path), {"process": {"args": ["never"]}}, Context(), log=Log("local", str(tmp_path / "log")))
+    births.start(request, [], lambda found, birth: outcome.append(found))
+    assert table.containers["a"].state == "starting"
+    while len(outcome) < 2:
+        loop.turn(10)
+    assert isinstance(outcome[0], BirthError)
+    assert "not born within" in str(outcome[0])
+    assert outcome[1] == "over"
+    assert (table.containers, len(births)) == ({}, 0)
+    assert set(os.listdir("/proc/self/fd")) == before
+    loop.close()
 
 
 async def test_one_supervisor_a_directory(house: House) -> None:

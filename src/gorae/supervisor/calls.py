@@ -17,6 +17,7 @@ from gorae.logs.record import STDERR
 from gorae.supervisor.attach import Attachment, checked_socket
 from gorae.supervisor.children import EXITED, Child, Container, row_of
 from gorae.supervisor.executor import Birthing, steps_of
+from gorae.supervisor.loop import complain
 from gorae.supervisor.protocol import (
     VERSION,
     ExecRequest,
@@ -53,7 +54,9 @@ class Calls:
             if descriptors and call not in TAKE_DESCRIPTORS:
                 raise InvalidArgument(f"{call} takes no descriptors")
             handler(self, connection, number, arguments, descriptors)
-        except (GoraeError, OSError, RecursionError, ValueError) as error:
+        except Exception as error:
+            if not isinstance(error, (GoraeError, OSError)):
+                complain()
             connection.fail(number, error)
         finally:
             for descriptor in descriptors:

@@ -97,7 +97,12 @@ def guarded(handler: Handler, events: int) -> None:
     try:
         handler(events)
     except Exception:
-        import traceback  # half a megabyte that a supervisor without faults does without
+        complain()
 
-        traceback.print_exc(file=sys.stderr)
-        sys.stderr.flush()
+
+def complain() -> None:
+    """The exception at hand, on stderr."""
+    import traceback  # half a megabyte that a supervisor without faults does without
+
+    traceback.print_exc(file=sys.stderr)
+    sys.stderr.flush()
