@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -284,6 +286,31 @@ class TestKilledAtAnyStep:
         (runtime.root / "box").mkdir(parents=True)
         runtime.write(*FOREVER)
         self.deletable(runtime)
+
+
+def test_in_a_user_namespace() -> None:
+    """Its root is nobody on this machine, and yet it must reach the fifo at which it waits."""
+
+    def mapped(document: dict[str, Any]) -> None:
+        mappings = [{"containerID": 0, "hostID": 300000, "size": 65536}]
+        document["linux"]["namespaces"].append({"type": "user"})
+        document["linux"].update(uidMappings=mappings, gidMappings=mappings)
+
+    directory = Path(tempfile.mkdtemp(prefix="gorae-test-"))
+    directory.chmod(0o711)
+    try:
+        driver = Runtime(directory)
+        driver.write("cat", "/proc/self/uid_map", change=mapped)
+        assert driver.ok("run", "--bundle", str(driver.bundle), "box").split() == ["0", "300000", "65536"]
+        driver.write(*FOREVER, change=mapped)
+        driver.create("box")
+        driver.ok("start", "box")
+        assert driver.ok("exec", "box", "id", "-u") == "0\n"
+        driver.ok("delete", "--force", "box")
+        assert not driver.left()
+    finally:
+        driver.clean_up()
+        shutil.rmtree(directory)
 
 
 def test_the_interpreter_of_a_created_container_is_out_of_reach(runtime: Runtime) -> None:
