@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from gorae.errors import InvalidArgument
 from gorae.logs.record import STDERR, STDOUT
-from gorae.supervisor.loop import ERR, HUP, IN, OUT
+from gorae.supervisor.loop import ERR, HUP, IN, OUT, Timer
 
 if TYPE_CHECKING:
     from gorae.supervisor.protocol import Streams
@@ -41,6 +41,7 @@ class Attachment:
         self.reading = streams.stdin
         self._queue: deque[bytes | memoryview] = deque()
         self._held = False
+        self._last_words: Timer | None = None
         self._wanted = {STDOUT: streams.stdout, STDERR: streams.stderr}
 
     def begin(self) -> None:
@@ -68,7 +69,7 @@ class Attachment:
         self.finishing = True
         self.reading = False
         if self._queue:
-            self.session.loop.after(LAST_WORDS, self.close)
+            self._last_words = self.session.loop.after(LAST_WORDS, self.close)
             self.watch()
         else:
             self.close()
@@ -79,6 +80,8 @@ class Attachment:
         if descriptor < 0:
             return
         self.session.loop.forget(descriptor)
+        if self._last_words is not None:
+            self._last_words.cancel()
         self.sock.close()
         self._queue.clear()
         self.waiting = 0

@@ -25,12 +25,17 @@ Action = Callable[[], None]
 class Timer:
     """A deadline; `cancel` is idempotent."""
 
-    def __init__(self, when: float, action: Action) -> None:
+    __slots__ = ("_loop", "action", "when")
+
+    def __init__(self, loop: Loop, when: float, action: Action) -> None:
+        self._loop = loop
         self.when = when
         self.action: Action | None = action
 
     def cancel(self) -> None:
-        self.action = None
+        if self.action is not None:
+            self.action = None
+            self._loop.timer_cancelled()
 
     def __lt__(self, other: Timer) -> bool:
         return self.when < other.when
@@ -41,6 +46,7 @@ class Loop:
         self._epoll = select.epoll(flags=select.EPOLL_CLOEXEC)
         self._handlers: dict[int, Handler] = {}
         self._timers: list[Timer] = []
+        self._cancelled = 0
         self._running = False
 
     def watch(self, descriptor: int, events: int, handler: Handler) -> None:
@@ -57,9 +63,17 @@ class Loop:
             self._epoll.unregister(descriptor)
 
     def after(self, seconds: float, action: Action) -> Timer:
-        timer = Timer(time.monotonic() + seconds, action)
+        timer = Timer(self, time.monotonic() + seconds, action)
         heapq.heappush(self._timers, timer)
         return timer
+
+    def timer_cancelled(self) -> None:
+        """Most deadlines are cancelled long before their time: they are cleared out when they are the greater part."""
+        self._cancelled += 1
+        if self._cancelled > 32 and self._cancelled * 2 > len(self._timers):
+            self._timers = [timer for timer in self._timers if timer.action is not None]
+            heapq.heapify(self._timers)
+            self._cancelled = 0
 
     def stop(self) -> None:
         self._running = False
@@ -71,8 +85,6 @@ class Loop:
 
     def turn(self, patience: float | None = None) -> None:
         """Waits once, until an event, a deadline or `patience`, and does what is due."""
-        while self._timers and self._timers[0].action is None:
-            heapq.heappop(self._timers)
         if self._timers:
             left = max(0.0, self._timers[0].when - time.monotonic())
             patience = left if patience is None else min(left, patience)
@@ -82,8 +94,11 @@ class Loop:
                 guarded(handler, events)
         now = time.monotonic()
         while self._timers and self._timers[0].when <= now:
-            action = heapq.heappop(self._timers).action
-            if action is not None:
+            timer = heapq.heappop(self._timers)
+            action, timer.action = timer.action, None
+            if action is None:
+                self._cancelled -= 1
+            else:
                 guarded(lambda _, action=action: action(), 0)  # type: ignore[misc]
 
     def close(self) -> None:
