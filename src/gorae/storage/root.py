@@ -15,7 +15,7 @@ import fcntl
 import os
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from gorae.errors import Conflict
 from gorae.storage.content.garbage import forget
@@ -24,6 +24,11 @@ from gorae.storage.content.store import Store
 from gorae.storage.db.database import Database
 from gorae.storage.disk import disk_error
 from gorae.storage.snapshot.overlay import OverlaySnapshotter
+
+
+class Collected(NamedTuple):
+    bytes: int  # as du(1) counts
+    snapshots: tuple[str, ...]  # keys, children before their parents
 
 
 class DataRoot:
@@ -63,12 +68,14 @@ class DataRoot:
             root._closing = stack.pop_all()
             return root
 
-    async def collect_garbage(self) -> int:
-        """Free what neither an image, a container nor a lease reaches (content/garbage.py). Answers the bytes, as du(1) counts."""
+    async def collect_garbage(self) -> Collected:
+        """Free what neither an image, a container nor a lease reaches (content/garbage.py)."""
         garbage = await self.database.write(forget)
-        freed = await asyncio.to_thread(self.snapshots.measure, garbage.numbers)
-        self.snapshots.discard(garbage.numbers)
-        return freed + await self.content.unlink_forgotten(garbage.digests)
+        numbers = [number for number, _ in garbage.snapshots]
+        freed = await asyncio.to_thread(self.snapshots.measure, numbers)
+        self.snapshots.discard(numbers)
+        freed += await self.content.unlink_forgotten(garbage.digests)
+        return Collected(freed, tuple(key for _, key in garbage.snapshots))
 
     async def aclose(self) -> None:
         """Again: does nothing."""

@@ -3,65 +3,164 @@
     content    configuration ──▶ layer blobs           kept alive by the row in `images`
     snapshots  chain id ◀── chain id ◀── …              one for each unpacked layer
     names      "busybox:latest" ──▶ id                  many names, one image
+
+The work is in the rooms beside: `importing`, `loading`, `saving`, `removal`; who is called what is in `catalogue`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import aclosing
+from typing import Self
 
+from gorae.engine.image import builtin, record
+from gorae.engine.image.catalogue import Catalogue
+from gorae.engine.image.importing import Importer
+from gorae.engine.image.layers import Layers
+from gorae.engine.image.loading import Loader
 from gorae.engine.image.model import Deleted, HistoryItem, Image, ImageEvent, ImageSummary, Loaded, Progress, Pruned, Untagged
-
-if TYPE_CHECKING:
-    from gorae.storage.root import DataRoot
-
-InUse = Callable[[str], Sequence[tuple[str, bool]]]
-"""Which containers use this image id: (container id, is it running)."""
+from gorae.engine.image.record import chain_ids
+from gorae.engine.image.removal import InUse, Publish, Remover
+from gorae.engine.image.saving import Saver
+from gorae.errors import InvalidArgument
+from gorae.oci import media_type
+from gorae.oci import reference as references
+from gorae.oci.digest import Digest
+from gorae.storage.root import DataRoot
+from gorae.storage.snapshot.overlay import HOST
 
 
 class Images:
-    """Open with `await Images.open(root)`, close with `await aclose()`."""
+    """`await Images.open(root)`; `aclose()` when done. The data root stays the caller's."""
+
+    def __init__(self, root: DataRoot, in_use: InUse, publish: Publish) -> None:
+        self._root = root
+        self._publish = publish
+        self._catalogue = Catalogue(root.database)
+        self._layers = Layers(root)
+        self._importer = Importer(root, self._catalogue, self._layers)
+        self._loader = Loader(root, self._catalogue, self._layers)
+        self._saver = Saver(root, self._catalogue)
+        self._remover = Remover(root, self._catalogue, in_use, publish)
 
     @classmethod
-    async def open(cls, root: DataRoot, *, in_use: InUse = lambda image: (), publish: Callable[[ImageEvent], None] = lambda event: None,
-                   hidden: Iterable[str] = ()) -> Images:
-        """`hidden` are paths that the built-in image `host` never shows (data root, runtime directory)."""
-        raise NotImplementedError
+    async def open(
+        cls,
+        root: DataRoot,
+        *,
+        in_use: InUse = lambda image: (),
+        publish: Publish = lambda event: None,
+        hidden: Iterable[str] = (),
+    ) -> Self:
+        """`in_use` says which containers (id, is it running) use an image id.
+
+        `hidden` are paths that the built-in image `host` never shows (data root, runtime directory).
+        """
+        images = cls(root, in_use, publish)
+        await images._make_builtin((root.path, *hidden))
+        return images
 
     async def aclose(self) -> None:
-        raise NotImplementedError
+        """Nothing of its own is open."""
 
     def list(self, *, all: bool = False) -> tuple[ImageSummary, ...]:
-        """Newest first. Filters are the caller's: they are pure functions over summaries."""
-        raise NotImplementedError
+        """Newest first. Filters are the caller's: pure functions over summaries.
+
+        `all` would add the steps between, which are no images here.
+        """
+        return self._catalogue.all()
 
     def get(self, reference: str) -> Image:
-        """By name, id or unique prefix of an id. Raises `NotFound("No such image: …")`, `InvalidArgument`."""
-        raise NotImplementedError
+        """By name, id or unique beginning of an id. Raises `NotFound("No such image: …")`, `InvalidArgument`."""
+        return self._catalogue.find(reference).image
 
     def history(self, reference: str) -> tuple[HistoryItem, ...]:
-        raise NotImplementedError
+        """Newest first."""
+        return record.steps(self._catalogue.find(reference))
 
     async def rootfs(self, reference: str) -> str:
-        """The snapshot key to `prepare` a container's tree on. Unpacks what is not unpacked (any more)."""
-        raise NotImplementedError
+        """The key of the snapshot to `prepare` a container's tree on ("" for an image without layers).
 
-    async def import_(self, stream: AsyncIterator[bytes], *, repository: str = "", tag: str = "", message: str = "", changes: Sequence[str] = (),
-                      platform: str = "") -> Image:
-        raise NotImplementedError
+        A layer that is not unpacked (any more) is unpacked from its blob.
+        """
+        image = self._catalogue.find(reference).image
+        key = self._catalogue.snapshot(image.id)
+        if image.builtin or not key or self._root.snapshots.exists(key):
+            return key
+        async with await self._root.leases.take("unpack") as lease:
+            for index in range(len(image.layers)):
+                await self._layers.ensure(lease, image.layers, index)
+        return chain_ids(image.layers)[-1]
 
-    def load(self, stream: AsyncIterator[bytes]) -> AsyncIterator[Progress | Loaded]:
-        raise NotImplementedError
+    async def import_(
+        self,
+        stream: AsyncIterator[bytes],
+        *,
+        repository: str = "",
+        tag: str = "",
+        message: str = "",
+        changes: Sequence[str] = (),
+        platform: str = "",
+    ) -> Image:
+        """An image of one layer from the tar of a root file system. `changes` are Dockerfile instructions (`changes.py`)."""
+        names = (_new_name(repository, tag),) if repository else ()
+        found = await self._importer.run(stream, names=names, message=message, changes=changes, platform=platform)
+        self._publish(ImageEvent(action="import", id=found.image.id, name=names[0] if names else ""))
+        return self.get(found.image.id)
 
-    def save(self, names: Sequence[str]) -> AsyncIterator[bytes]:
-        raise NotImplementedError
+    async def load(self, stream: AsyncIterator[bytes]) -> AsyncGenerator[Progress | Loaded, None]:
+        """The images of an archive; what is told first is the first layer's beginning. Raises `CorruptData`, `InvalidArgument`."""
+        async with aclosing(self._loader.run(stream)) as steps:
+            async for step in steps:
+                if isinstance(step, Loaded):
+                    self._publish(ImageEvent(action="load", id=step.id, name=step.name))
+                yield step
+
+    async def save(self, names: Sequence[str]) -> AsyncGenerator[bytes, None]:
+        """An archive for `load`, ours and Docker's."""
+        async with aclosing(self._saver.run(names)) as portions:
+            async for portion in portions:
+                yield portion
+        for name in names:
+            self._publish(ImageEvent(action="save", id=self.get(name).id, name=name))
 
     async def tag(self, reference: str, repository: str, tag: str = "") -> None:
-        raise NotImplementedError
+        name = _new_name(repository, tag)
+        id = await self._catalogue.name(reference, name)
+        self._publish(ImageEvent(action="tag", id=id, name=name))
 
     async def remove(self, reference: str, *, force: bool = False, prune: bool = True) -> tuple[Untagged | Deleted, ...]:
-        """Raises `Conflict` when a container or a second name holds it (Docker's words)."""
-        raise NotImplementedError
+        """What went, in order. Raises `Conflict` when a container or a second name holds it (Docker's words).
+
+        `prune` asks for parents without a name to go too; images have no such parents here.
+        """
+        return await self._remover.remove(reference, force=force)
 
     async def prune(self, *, dangling: bool = True, keep: Callable[[ImageSummary], bool] = lambda image: False) -> Pruned:
-        raise NotImplementedError
+        """Remove images that no container uses and that `keep` does not want: those without a tag, or (not `dangling`) all."""
+        return await self._remover.prune(dangling=dangling, keep=keep)
+
+    async def _make_builtin(self, hidden: Iterable[str]) -> None:
+        await self._root.snapshots.host(hidden)
+        data = builtin.configuration()
+        id = Digest.of(data)
+        # What this machine was before an upgrade is an ordinary, nameless image from now on: its containers still say that
+        # they are of it.
+        retire = "UPDATE images SET builtin = 0 WHERE builtin AND id != ?"
+        await self._root.database.write(lambda connection: connection.execute(retire, (id,)).rowcount)
+        async with await self._root.leases.take("host") as lease:
+            await self._root.content.add(data, lease=lease.id, media_type=media_type.OCI_CONFIG)
+            await self._catalogue.add(record.describe(data, (), builtin=True), HOST, (builtin.NAME,))
+
+
+def _new_name(repository: str, tag: str) -> str:
+    parsed = references.parse(repository, None)
+    if parsed.digest is not None:
+        raise InvalidArgument("refusing to create a tag with a digest reference")
+    if tag:
+        parsed = parsed.with_tag(tag)
+    if parsed.tag is None:
+        parsed = parsed.with_tag(references.DEFAULT_TAG)
+    if parsed.name == builtin.REPOSITORY:
+        raise InvalidArgument(f"{builtin.REPOSITORY} is the name of the built-in image: choose another")
+    return parsed.familiar()

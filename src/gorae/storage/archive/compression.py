@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 from isal import igzip_lib
 
 from gorae.errors import CorruptData
+from gorae.oci import media_type
 
 Compression = Literal["", "gzip", "zstd", "xz", "bzip2"]
 Read = Callable[[], bytes]
@@ -43,6 +44,12 @@ class Decompressor(Protocol):
 def detect(start: bytes) -> Compression:
     """By the first six bytes; "" is not compressed (or empty)."""
     return next((name for name, magic in MAGIC.items() if start.startswith(magic)), "")
+
+
+def layer_media_type(start: bytes) -> str:
+    """Of a layer that begins so. The last two are no types of the specification: such a layer is kept as it came, and is not
+    pushed so."""
+    return media_type.OCI_LAYER + {"": "", "gzip": "+gzip", "zstd": "+zstd", "xz": "+xz", "bzip2": "+bzip2"}[detect(start)]
 
 
 def decompressed(read: Read) -> Read:

@@ -22,7 +22,7 @@ from dataclasses import asdict
 
 from msgspec import Struct
 
-from gorae.errors import CorruptData, GoraeError, Unavailable
+from gorae.errors import CorruptData, GoraeError, StorageFull, Unavailable
 from gorae.storage.archive.entry import Limits
 from gorae.storage.disk import disk_error
 
@@ -39,8 +39,9 @@ class Unpacked(Struct, frozen=True, kw_only=True):
 
 
 class Work:
-    def __init__(self, process: asyncio.subprocess.Process, archive: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, archive: int, free: int) -> None:
         self._process = process
+        self._free = free  # bytes, when that is what limits the size
         self._archive = archive
         self._stderr = asyncio.ensure_future(_bounded(process.stderr))
 
@@ -51,6 +52,11 @@ class Work:
             with contextlib.suppress(BlockingIOError, BrokenPipeError):
                 # A full pipe means that the worker has more to read than it can; the last length is told by `result`.
                 os.write(stdin.transport.get_extra_info("pipe").fileno(), struct.pack("<Q", length))
+
+    @property
+    def failed(self) -> bool:
+        """It has ended already: no use in going on. `result` says why."""
+        return self._process.returncode is not None
 
     async def result(self) -> Unpacked:
         """Wait for the end. Raises `CorruptData`, `StorageFull`, `Unavailable`."""
@@ -71,7 +77,12 @@ class Work:
         if not answer.endswith(b"\n"):
             words = (await self._stderr).decode("utf-8", "replace").strip().rpartition("\n")[2]
             raise Unavailable(f"the unpacking process died (status {code}){': ' + words if words else ''}")
-        return _understood(json.loads(answer))
+        try:
+            return _understood(json.loads(answer))
+        except CorruptData as error:
+            if self._free and str(self._free) in str(error):
+                raise StorageFull(f"cannot unpack: the files are larger than the {self._free} bytes that are free") from error
+            raise
 
 
 @asynccontextmanager
@@ -81,12 +92,15 @@ async def unpacking(
     *,
     lowers: Sequence[str] = (),
     hash: str = "sha256",
+    hash_plain: bool = True,
     follow: bool = False,
     sync: bool = True,
     limits: Limits = Limits(),  # noqa: B008 (frozen)
 ) -> AsyncIterator[Work]:
     """`archive` is a descriptor to be read from its beginning, `target` a directory that nobody else uses, `lowers` those of
-    the layers below, the nearest first. With `follow` the archive is still being written. `sync` makes the files durable."""
+    the layers below, the nearest first. With `follow` the archive is still being written. `hash` names the digest of the
+    uncompressed bytes that is wanted, "" for none; without `hash_plain`, not if they are the archive's own. `sync` makes the
+    files durable."""
     with contextlib.ExitStack() as stack:
 
         def opened(path: str) -> int:
@@ -101,9 +115,11 @@ async def unpacking(
         except OSError as error:
             raise disk_error(error, "unpack") from error
         free = max(space.f_bavail * space.f_frsize - RESERVE, 0)
+        tight = free if free < limits.size else 0
         limits = Limits(limits.entries, min(limits.size, free), limits.header, limits.path)
-        job = {"archive": archive, "target": root, "lowers": below, "hash": hash, "follow": follow, "sync": sync}
-        line = json.dumps({**job, "limits": asdict(limits)}).encode() + b"\n"
+        descriptors = {"archive": archive, "target": root, "lowers": below}
+        wishes = {"hash": hash, "hash_plain": hash_plain, "follow": follow, "sync": sync, "limits": asdict(limits)}
+        line = json.dumps({**descriptors, **wishes}).encode() + b"\n"
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-I",
@@ -117,7 +133,7 @@ async def unpacking(
             cwd="/",
         )
         assert process.stdin is not None
-        work = Work(process, archive)
+        work = Work(process, archive, tight)
         try:
             process.stdin.write(line)
             yield work

@@ -66,7 +66,7 @@ def _work(job: dict[str, object]) -> dict[str, object]:
     lowers = [int(number) for number in job["lowers"]]  # type: ignore[attr-defined]
     limits = Limits(**job["limits"])  # type: ignore[arg-type]
     confine(target)
-    source = Source(archive, follow=bool(job["follow"]), hash=str(job["hash"]))
+    source = Source(archive, follow=bool(job["follow"]), hash=str(job["hash"]), hash_plain=bool(job["hash_plain"]))
     reader = Reader(source.read, limits)
     extractor = Extractor(target, lowers)
     entries = 0
@@ -97,12 +97,15 @@ class Source:
     """The plain bytes of the archive, in portions. Decompression and the digest run in a thread beside: both let go of
     Python's lock."""
 
-    def __init__(self, descriptor: int, *, follow: bool, hash: str) -> None:
+    def __init__(self, descriptor: int, *, follow: bool, hash: str, hash_plain: bool = True) -> None:
         self._file = _Growing(descriptor) if follow else _Whole(descriptor)
         self._hash = hashlib.new(hash) if hash else None
         first = self._file.read()
         held = [first] if first else []
         raw = lambda: held.pop() if held else self._file.read()  # noqa: E731
+        plain_is_known = not detect(first) and not hash_plain
+        if plain_is_known:
+            self._hash = None
         if self._hash is None and not detect(first):
             self.read: Callable[[], bytes] = raw
             return

@@ -29,7 +29,7 @@ WITH RECURSIVE live (number) AS (
     SELECT number FROM snapshots WHERE key IN ({" UNION ".join(SNAPSHOT_ROOTS)})
     UNION SELECT parent FROM snapshots JOIN live USING (number) WHERE parent IS NOT NULL
 )
-SELECT number FROM snapshots WHERE number NOT IN live ORDER BY number DESC
+SELECT number, key FROM snapshots WHERE number NOT IN live ORDER BY number DESC
 """
 
 
@@ -37,15 +37,15 @@ class Garbage(Struct, frozen=True):
     """What was forgotten and is now to be deleted from the disk."""
 
     digests: tuple[str, ...]
-    numbers: tuple[int, ...]
+    snapshots: tuple[tuple[int, str], ...]  # number, key
 
 
 def forget(connection: sqlite3.Connection) -> Garbage:
     """Mark, and drop the rows of what is not marked. Inside a write transaction."""
     connection.execute("DELETE FROM leases WHERE expires < ?", (time.time_ns(),))
-    numbers = tuple(number for (number,) in connection.execute(LIVE_SNAPSHOTS).fetchall())
+    snapshots = tuple((number, key) for number, key in connection.execute(LIVE_SNAPSHOTS).fetchall())
     digests = tuple(digest for (digest,) in connection.execute(LIVE_CONTENT).fetchall())
     # A child is younger than its parent, so going down in number never removes a row that another one points to.
-    connection.executemany("DELETE FROM snapshots WHERE number = ?", [(number,) for number in numbers])
+    connection.executemany("DELETE FROM snapshots WHERE number = ?", [(number,) for number, _ in snapshots])
     connection.executemany("DELETE FROM content WHERE digest = ?", [(digest,) for digest in digests])
-    return Garbage(digests, numbers)
+    return Garbage(digests, snapshots)

@@ -9,10 +9,11 @@ garbage collector nor a second writer of the same bytes can come between.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -65,8 +66,7 @@ class Ingest:
     ) -> BlobInfo:
         """Verify, make durable, record. Raises `CorruptData` (and drops the bytes) when digest or size differ from what was
         announced."""
-        await self._flush()
-        await self._settled()
+        await self.written()
         digest = f"{self._hash.name}:{self._hash.hexdigest()}"
         wanted = self._size if size is None else size
         if (wanted is not None and wanted != self.offset) or (self._expected and self._expected != digest):
@@ -101,6 +101,24 @@ class Ingest:
             if not self._resumable:
                 os.unlink(self.path)
             self._close()
+
+    async def written(self) -> None:
+        """All that was taken lies in the file now (not yet on the disk)."""
+        await self._flush()
+        await self._settled()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[int]:
+        """A descriptor to read the file by while it grows; it outlives commit and abort."""
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def beginning(self, count: int) -> bytes:
+        """The first bytes in the file."""
+        return os.pread(self._descriptor, count, 0)
 
     async def resume(self) -> None:
         """Take what an earlier writer left in the file: hash it again, go on behind it."""

@@ -18,7 +18,7 @@ import re
 import secrets
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 from msgspec import Struct
 
@@ -130,6 +130,15 @@ class Store:
         except OSError as error:
             raise disk_error(error, f"read {digest}") from error
 
+    @contextlib.contextmanager
+    def opened(self, digest: str) -> Iterator[int]:
+        """The same for a with statement."""
+        descriptor = self.open_blob(digest)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
     def read(self, digest: str, limit: int) -> bytes:
         """A small blob, compared with its digest once more: a flipped bit on the disk is not believed."""
         descriptor = self.open_blob(digest)
@@ -159,6 +168,11 @@ class Store:
         """Remember the digest of a layer's uncompressed bytes, found while it was unpacked."""
         statement = "UPDATE content SET uncompressed = ? WHERE digest = ?"
         await self.database.write(lambda connection: connection.execute(statement, (diff_id, digest)).rowcount)
+
+    async def know_media_type(self, digest: str, media_type: str) -> None:
+        """For a blob of which nothing was said when it came."""
+        statement = "UPDATE content SET media_type = ? WHERE digest = ? AND media_type = ''"
+        await self.database.write(lambda connection: connection.execute(statement, (media_type, digest)).rowcount)
 
     async def depend(self, digest: str, children: Iterable[str]) -> None:
         """`digest` needs `children`: they live as long as it does."""
@@ -204,6 +218,8 @@ class Store:
             connection.execute(f"INSERT INTO content ({COLUMNS}) VALUES (?, ?, ?, ?, ?)", _row(known))
         else:
             os.unlink(ingest.path)
+            if uncompressed and not known.uncompressed:
+                connection.execute("UPDATE content SET uncompressed = ? WHERE digest = ?", (uncompressed, digest))
         connection.executemany("INSERT OR IGNORE INTO content_children VALUES (?, ?)", [(digest, child) for child in children])
         return known
 

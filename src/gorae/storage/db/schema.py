@@ -9,7 +9,8 @@ collection below.
     leases             storage.content       an assembly under way; expires NULL: dies with the process that took it
     lease_holds        storage.content       lease → content digest or snapshot key that it protects
     snapshots          storage.snapshot      one directory snapshots/<number>; kind: active, view, committed; below: a directory of
-                                             this machine under it, of which `hidden` (JSON) is not to be seen
+                                             this machine under it, of which `hidden` (JSON) is not to be seen;
+                                             size: of its files, as unpacked; bytes, inodes: as du(1) counted, once it did
     images             engine.image          id (digest of the configuration) → snapshot of its top layer; record: JSON
     names              engine.image          "busybox:latest" or "busybox@sha256:…" → image
     containers         engine.container      config: what was asked for at create · state: what became of it (JSON both)
@@ -61,6 +62,7 @@ CREATE TABLE snapshots (
     kind TEXT NOT NULL CHECK (kind IN ('active', 'view', 'committed')),
     parent INTEGER REFERENCES snapshots (number),
     created INTEGER NOT NULL,
+    size INTEGER NOT NULL DEFAULT 0,
     bytes INTEGER,
     inodes INTEGER,
     below TEXT NOT NULL DEFAULT '',

@@ -48,6 +48,7 @@ class Layer(NamedTuple):
     key: str
     kind: Kind
     created: int
+    size: int
     below: str
     hidden: tuple[str, ...]
 
@@ -85,7 +86,7 @@ class OverlaySnapshotter:
     async def view(self, key: str, parent: str = "") -> tuple[Mount, ...]:
         return await self._make(key, "view", parent)
 
-    async def commit(self, name: str, key: str) -> None:
+    async def commit(self, name: str, key: str, *, size: int = 0) -> None:
         chain = self._chain(key)
         if chain[0].kind != "active":
             raise Conflict(f"snapshot {key} is {chain[0].kind}, not active")
@@ -95,8 +96,8 @@ class OverlaySnapshotter:
         def rename(connection: sqlite3.Connection) -> None:
             if _number(connection, name) is not None:
                 raise Conflict(f"snapshot {name} exists already")
-            statement = "UPDATE snapshots SET key = ?, kind = 'committed' WHERE number = ? AND kind = 'active'"
-            if connection.execute(statement, (name, chain[0].number)).rowcount == 0:
+            statement = "UPDATE snapshots SET key = ?, kind = 'committed', size = ? WHERE number = ? AND kind = 'active'"
+            if connection.execute(statement, (name, size, chain[0].number)).rowcount == 0:
                 raise NotFound(f"no snapshot {key}")
 
         await self.database.write(rename)
@@ -119,14 +120,17 @@ class OverlaySnapshotter:
         return chain[-1].hidden if len(chain) > 1 else ()
 
     def stat(self, key: str) -> SnapshotInfo:
-        chain = self._chain(key)
-        return SnapshotInfo(key=key, kind=chain[0].kind, created=chain[0].created, parent=chain[1].key if len(chain) > 1 else "")
+        layer, *parents = self._chain(key)
+        parent = parents[0].key if parents else ""
+        return SnapshotInfo(key=key, kind=layer.kind, created=layer.created, size=layer.size, parent=parent)
 
     def walk(self) -> tuple[SnapshotInfo, ...]:
-        query = """SELECT one.key, one.kind, one.created, coalesce(two.key, '') FROM snapshots AS one
+        query = """SELECT one.key, one.kind, one.created, one.size, coalesce(two.key, '') FROM snapshots AS one
                    LEFT JOIN snapshots AS two ON one.parent = two.number ORDER BY one.number"""
         rows = self.database.read(lambda connection: connection.execute(query).fetchall())
-        return tuple(SnapshotInfo(key=key, kind=kind, created=created, parent=parent) for key, kind, created, parent in rows)
+        return tuple(
+            SnapshotInfo(key=key, kind=kind, created=created, size=size, parent=parent) for key, kind, created, size, parent in rows
+        )
 
     async def usage(self, key: str) -> Usage:
         """A committed one is counted once and remembered."""
@@ -155,6 +159,9 @@ class OverlaySnapshotter:
         self.discard([await self.database.write(forget)])
 
     # Beyond the interface
+
+    def exists(self, key: str) -> bool:
+        return self.database.read(lambda connection: _number(connection, key)) is not None
 
     async def host(self, hidden: Iterable[str] = ()) -> str:
         """The key of the machine's own tree, committed for ever; without `hidden` paths, and without this directory."""
@@ -212,7 +219,7 @@ class OverlaySnapshotter:
             raise disk_error(error, "make a snapshot") from error
         finally:
             self.trash.throw(fresh)  # nothing, if it was renamed
-        return self._mounts((Layer(number, key, kind, 0, "", ()), *chain))
+        return self._mounts((Layer(number, key, kind, 0, 0, "", ()), *chain))
 
     def _fresh(self) -> str:
         fresh = os.path.join(self.directory, f"new-{secrets.token_hex(16)}")
@@ -289,7 +296,7 @@ WITH RECURSIVE chain (depth, number) AS (
     SELECT 0, number FROM snapshots WHERE key = ?
     UNION ALL SELECT depth + 1, parent FROM chain JOIN snapshots USING (number) WHERE parent IS NOT NULL
 )
-SELECT number, key, kind, created, below, hidden FROM chain JOIN snapshots USING (number) ORDER BY depth
+SELECT number, key, kind, created, size, below, hidden FROM chain JOIN snapshots USING (number) ORDER BY depth
 """
 
 

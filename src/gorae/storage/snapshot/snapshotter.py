@@ -41,6 +41,7 @@ class SnapshotInfo(Struct, frozen=True, kw_only=True):
     kind: Kind
     parent: str = ""
     created: int  # nanoseconds since the epoch
+    size: int = 0  # what `commit` was told
 
 
 class Snapshotter(Protocol):
@@ -52,8 +53,11 @@ class Snapshotter(Protocol):
     async def view(self, key: str, parent: str = "") -> tuple[Mount, ...]:
         """The tree of `parent`, read-only."""
 
-    async def commit(self, name: str, key: str) -> None:
-        """Active `key` becomes the unchanging `name`; its mounts must be gone. `Conflict` when `name` is there already."""
+    async def commit(self, name: str, key: str, *, size: int = 0) -> None:
+        """Active `key` becomes the unchanging `name`; its mounts must be gone. `Conflict` when `name` is there already.
+
+        `size` is the sum of its files' sizes, which whoever filled it knows.
+        """
 
     def mounts(self, key: str) -> tuple[Mount, ...]:
         """What `prepare` or `view` answered, again (after a restart)."""

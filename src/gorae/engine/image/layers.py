@@ -1,0 +1,84 @@
+"""From layer blobs to snapshots.
+
+    blobs      blob 1        blob 2               (compressed or not)
+    diff ids   d1            d2                   digests of the uncompressed bytes: verified while unpacking
+    keys       d1      ◀──   sha256("d1 d2")      one committed snapshot each, shared by all images that begin so
+
+A snapshot is visible only when complete: it is prepared under a key of its own, which the next start gives up, and renamed at
+the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from weakref import WeakValueDictionary
+
+from gorae.engine.image.record import chain_ids
+from gorae.errors import Conflict, CorruptData, NotFound
+from gorae.storage.archive.unpack import Work, unpacking
+from gorae.storage.content.lease import Lease
+from gorae.storage.content.store import BlobInfo
+from gorae.storage.root import DataRoot
+from gorae.storage.snapshot.overlay import UNPACKING
+
+
+class Layers:
+    def __init__(self, root: DataRoot) -> None:
+        self._root = root
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def ensure(self, lease: Lease, diff_ids: Sequence[str], index: int, blob: BlobInfo | None = None) -> int:
+        """Have the snapshot of layer number `index` (those below are there), from `blob` or one that is known. Answers its size."""
+        keys = chain_ids(diff_ids[: index + 1])
+        key, parent = keys[-1], keys[-2] if index else ""
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        async with lock:
+            await lease.promise("snapshot", [key])
+            with suppress(NotFound):
+                return self._root.snapshots.stat(key).size
+            diff_id = diff_ids[index]
+            source = blob or self._root.content.find_uncompressed(diff_id)
+            if source is None:
+                raise NotFound(f"the content of layer {diff_id} is not here any more: load the image again")
+            return await self._unpack(source, diff_id, key, parent)
+
+    async def _unpack(self, blob: BlobInfo, diff_id: str, key: str, parent: str) -> int:
+        async with self.preparing(parent) as temporary:
+            with self._root.content.opened(blob.digest) as archive:
+                # The blob was verified on its way in; if it is not compressed, its digest is the layer's.
+                known = "" if blob.digest == diff_id else diff_id.partition(":")[0]
+                lowers = self._root.snapshots.lowers(temporary)
+                async with unpacking(archive, self._root.snapshots.upper(temporary), lowers=lowers, hash=known) as work:
+                    result = await work.result()
+            if known and result.digest != diff_id:
+                raise CorruptData(f"layer {diff_id} has the content {result.digest}")
+            if known:
+                await self._root.content.know_uncompressed(blob.digest, diff_id)
+            await self._root.snapshots.commit(key, temporary, size=result.size)
+        return result.size
+
+    @asynccontextmanager
+    async def preparing(self, parent: str = "") -> AsyncIterator[str]:
+        """An active snapshot that is gone afterwards, unless it was committed."""
+        temporary = f"{UNPACKING}{secrets.token_hex(16)}"
+        await self._root.snapshots.prepare(temporary, parent)
+        try:
+            yield temporary
+        finally:
+            with suppress(NotFound):
+                await self._root.snapshots.remove(temporary)
+
+    @asynccontextmanager
+    async def unpacking_as_it_grows(self, archive: int, temporary: str) -> AsyncIterator[Work]:
+        """The only layer of an image whose archive is still on its way."""
+        async with unpacking(archive, self._root.snapshots.upper(temporary), follow=True, hash_plain=False) as work:
+            yield work
+
+    async def commit_first(self, lease: Lease, diff_id: str, temporary: str, size: int) -> None:
+        """`temporary` is the tree of a lowest layer; somebody else's, that is already there, is as good."""
+        await lease.promise("snapshot", [diff_id])
+        with suppress(Conflict):
+            await self._root.snapshots.commit(diff_id, temporary, size=size)
