@@ -15,6 +15,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon shared by a module's tests, with the image `busybox`; what they leave behind fails the module."""
     with Daemon(tmp_path_factory.mktemp("daemon")) as running:
         running.import_busybox()
+        running.before = running.count()
         yield running
 
 

@@ -139,7 +139,8 @@ class Daemon:
         self.docker("import", "--change", 'CMD ["sh"]', "-", name, input=peers.busybox_tar())
 
     def supervisor_pid(self) -> int:
-        return int((self.exec_root / "supervisor.pid").read_text())
+        """Its process id; 0 while it is being replaced."""
+        return int((self.exec_root / "supervisor" / "supervisor.pid").read_text() or 0)
 
     # Its end.
 
@@ -166,7 +167,7 @@ class Daemon:
     def sweep(self) -> None:
         """Whatever lives on after a failed test: the supervisor by its pid file, containers by their cgroups."""
         pids = {pid for directory in census.cgroup_directories(self.cgroup_parent) for pid in census.members(directory)}
-        pid_file = self.exec_root / "supervisor.pid"
+        pid_file = self.exec_root / "supervisor" / "supervisor.pid"
         if pid_file.exists():
             pids |= {int(pid_file.read_text())} & {
                 pid for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()) if self._ours(pid)
