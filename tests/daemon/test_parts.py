@@ -139,8 +139,8 @@ def test_pid_file_where_nothing_can_be_written(tmp_path: Path) -> None:
 def test_imports_leave_the_client_of_aiohttp_out_until_it_is_asked_for() -> None:
     code = """
 import sys
-from gorae.daemon.imports import load
-with load():
+from gorae.daemon.imports import quick
+with quick():
     import gorae.daemon.life
 assert "aiohttp.connector" not in sys.modules, "the client was imported"
 import aiohttp

@@ -2,8 +2,10 @@
 
     main       the command line, from options to exit status
     options    flags, which win over daemon.json (that is `engine.config`)
+    settings   both together
     imports    what a start costs, and how half of it is saved
     ground     directories, limits, the pid file and its lock
+    early      the supervisor, launched while we still import
     listen     the unix sockets: mode, group, stale ones
     life       start, serve, signals, stop
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def load() -> Iterator[None]:
+def quick() -> Iterator[None]:
     """Within this, import. Afterwards all that was imported is beyond the collector (which keeps a fork's pages shared, too)."""
     gc.disable()
     if "aiohttp" not in sys.modules:

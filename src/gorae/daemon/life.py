@@ -1,7 +1,7 @@
 """A daemon's life.
 
-    configuration ─▶ ground ─▶ engine (locks the data root, adopts what runs) ─▶ sockets ─▶ ready ─▶ … ─▶ stop
-                                                                                                    SIGTERM, SIGINT
+    engine (locks the data root, adopts what runs) ─▶ sockets ─▶ ready ─▶ … ─▶ stop
+                                                                               SIGTERM, SIGINT
     stop: nothing new is accepted · requests are finished · streams end · containers run on · sockets and pid file are removed
 
 A second signal does not wait. SIGHUP (which reloads dockerd's configuration) is answered with a line in the log.
@@ -13,20 +13,17 @@ import asyncio
 import logging
 import os
 import signal
+import subprocess
 import sys
 import time
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 from gorae.api.app import Api
 from gorae.api.errors import describe
-from gorae.daemon import ground, listen
-from gorae.daemon.options import Options
-from gorae.engine import config as configuration
+from gorae.daemon import listen
 from gorae.engine.config import Config
 from gorae.engine.engine import Engine
-from gorae.errors import InvalidArgument
 from gorae.version import VERSION
 
 log = logging.getLogger("gorae.daemon")
@@ -34,21 +31,13 @@ log = logging.getLogger("gorae.daemon")
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR, "fatal": logging.CRITICAL}
 
 
-def run(given: Options, begun: float) -> None:
-    """From the options to the end. GoraeError for whatever keeps it from starting."""
-    if given.config_chosen and not os.path.exists(given.config_file):
-        raise InvalidArgument(f"there is no configuration file {given.config_file}")
-    config = configuration.load(Path(given.config_file), **given.overrides)
-    if config.tls or config.tls_verify:
-        raise InvalidArgument(f"{given.config_file}: tls is not implemented in this version of gorae; leave it out")
-    listen.paths(config.hosts, config.exec_root)
+def run(config: Config, supervisor: subprocess.Popen[bytes] | None, begun: float) -> None:
+    """From the configuration to the end. GoraeError for whatever keeps it from starting."""
     start_logging(config)
-    ground.prepare(config.exec_root)
-    with ground.pid_file(config.pidfile or config.exec_root / "goraed.pid"):
-        asyncio.run(live(config, begun))
+    asyncio.run(live(config, supervisor, begun))
 
 
-async def live(config: Config, begun: float) -> None:
+async def live(config: Config, supervisor: subprocess.Popen[bytes] | None, begun: float) -> None:
     """Serve until a signal says stop."""
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_report)
@@ -57,7 +46,7 @@ async def live(config: Config, begun: float) -> None:
     async with AsyncExitStack() as stack:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, signals.receive, number)
-        engine = await Engine.open(config)
+        engine = await Engine.open(config, supervisor=supervisor)
         stack.push_async_callback(engine.aclose)
         api = Api(engine)
         stack.push_async_callback(api.aclose)

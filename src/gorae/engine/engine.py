@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
 import uuid
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -44,8 +45,9 @@ class Engine:
     events: Events
     system: System
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, supervisor: subprocess.Popen[bytes] | None = None) -> None:
         self.config = config
+        self._launched = supervisor
         self.events = Events()
         self._entries = Entries()
         self._stack = AsyncExitStack()
@@ -55,9 +57,12 @@ class Engine:
         self._restorer: Restorer
 
     @classmethod
-    async def open(cls, config: Config) -> Self:
-        """Raises Conflict when another daemon holds the data root, StorageFull when it cannot be written."""
-        return await cls(config).__aenter__()
+    async def open(cls, config: Config, *, supervisor: subprocess.Popen[bytes] | None = None) -> Self:
+        """Raises Conflict when another daemon holds the data root, StorageFull when it cannot be written.
+
+        `supervisor` is one that was launched ahead in `exec_root`/supervisor, to save the time of its start.
+        """
+        return await cls(config, supervisor=supervisor).__aenter__()
 
     async def aclose(self) -> None:
         """Idempotent."""
@@ -92,7 +97,11 @@ class Engine:
         records = Records(root.database)
         self._premises = Premises(config, facts, self.images, root.snapshots)
         supervision = Supervision(
-            config.exec_root / "supervisor", on_event=self._on_event, on_return=self._on_return, alive=self._alive
+            config.exec_root / "supervisor",
+            on_event=self._on_event,
+            on_return=self._on_return,
+            alive=self._alive,
+            launched=self._launched,
         )
         self._life = Life(self._premises, self._entries, records, supervision, self.events)
         self._execs = Execs(self._premises, self._entries, self._life, supervision)

@@ -2,7 +2,8 @@
 
     open      connect, or start one and connect
     events    one task reads them and hands each to `on_event`
-    lost      connect again (it upgraded, or only the connection broke); or start a new one, give it what lives (`adopt`), and compare (`on_return`)
+    lost      connect again (it upgraded, or only the connection broke); or start a new one, give it what lives (`adopt`), and
+              compare (`on_return`)
     aclose    containers run on; a supervisor without any is asked to leave
 
 Calls during the gap wait for the new connection, up to PATIENCE; then they raise Unavailable.
@@ -15,16 +16,14 @@ import contextlib
 import logging
 import os
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import gorae.supervisor.protocol
 from gorae import errors
 from gorae.supervisor.client import SupervisorClient
+from gorae.supervisor.launch import launch
 from gorae.supervisor.protocol import Event, Living, Started, StartRequest
 
-PROGRAM = Path(gorae.supervisor.protocol.__file__).with_name("main.py")
 PATIENCE = 10.0
 FIRST_LOOK = 0.002  # between two tries to connect to a supervisor that is starting
 CONNECT_TIMEOUT = 5.0
@@ -33,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class Supervision:
-    """`directory` is /run/gorae/supervisor; `alive` tells what a new supervisor must take over."""
+    """`directory` is /run/gorae/supervisor; `alive` tells what a new supervisor must take over; `launched` is one on its way up."""
 
     def __init__(
         self,
@@ -42,6 +41,7 @@ class Supervision:
         on_event: Callable[[Event], None],
         on_return: Callable[[tuple[Living, ...]], Awaitable[None]],
         alive: Callable[[], list[tuple[Started, StartRequest]]],
+        launched: subprocess.Popen[bytes] | None = None,
     ) -> None:
         self._directory = directory
         self._on_event = on_event
@@ -49,7 +49,7 @@ class Supervision:
         self._alive = alive
         self._client: SupervisorClient | None = None
         self._connected = asyncio.Event()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process = launched
         self._watch: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -177,23 +177,12 @@ class Supervision:
                 if status is not None or loop.time() > deadline:
                     raise errors.Unavailable(f"the supervisor did not start{self._last_words()}") from error
             await asyncio.sleep(wait)
-            wait = min(wait * 1.5, 0.05)
+            wait = min(wait * 1.5, 0.01)
 
     def _start(self) -> None:
-        """It survives us: a session of its own, no descriptor of ours, an empty environment."""
-        if self._process is not None:
-            self._process.poll()  # reap the one before
-        with open(self._directory / "supervisor.log", "ab") as output:
-            os.fchmod(output.fileno(), 0o600)
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(PROGRAM), "--directory", str(self._directory)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd="/",
-                env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
-                start_new_session=True,
-            )
+        """Unless the one at hand is still coming up."""
+        if self._process is None or self._process.poll() is not None:
+            self._process = launch(self._directory)
 
     def _last_words(self) -> str:
         try:
