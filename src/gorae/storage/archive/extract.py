@@ -78,8 +78,15 @@ class Extractor:
         """Directories get their modes and times, the innermost first."""
         for path in sorted(self._directories, key=lambda path: path.count(b"/"), reverse=True):
             wanted = self._directories[path]
-            descriptor = self._existing(path)
-            # It may have been replaced later in the archive, by a link even.
+            try:
+                descriptor = self._existing(path)
+            except CorruptData:
+                continue  # a file has replaced it
+            except OSError as error:
+                if error.errno != errno.ELOOP:
+                    raise
+                continue  # a link has
+            # Or it is another directory by now, or a link to one.
             if descriptor is not None and os.fstat(descriptor[0]).st_ino == wanted.inode:
                 os.fchmod(descriptor[0], wanted.mode)
                 os.utime(descriptor[0], ns=(wanted.mtime, wanted.mtime))

@@ -54,6 +54,10 @@ class Work:
                 os.write(stdin.transport.get_extra_info("pipe").fileno(), struct.pack("<Q", length))
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def failed(self) -> bool:
         """It has ended already: no use in going on. `result` says why."""
         return self._process.returncode is not None
