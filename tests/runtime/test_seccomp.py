@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.runtime.bpf_emulator import check, run, unpack
 
 from gorae.errors import InvalidArgument, Unsupported
 from gorae.linux.seccomp import (
@@ -23,6 +22,7 @@ from gorae.linux.syscall_table import TABLES
 from gorae.oci.runtimespec import Seccomp, SeccompArg, SeccompSyscall
 from gorae.oci.seccomp_profile import profile
 from gorae.runtime.seccomp import compiler
+from tests.runtime.bpf_emulator import check, run, unpack
 
 X32 = 0x40000000
 ALLOW = SECCOMP_RET_ALLOW
