@@ -155,7 +155,9 @@ def _check(config: Config, where: str) -> None:
     if config.log_driver not in LOG_DRIVERS:
         raise errors.InvalidArgument(f"{where}: log-driver {config.log_driver!r} is not one of {', '.join(LOG_DRIVERS)}")
     if config.default_ipc_mode not in ("private", "shareable", "none", "host"):
-        raise errors.InvalidArgument(f"{where}: default-ipc-mode {config.default_ipc_mode!r} is not private, shareable, none or host")
+        raise errors.InvalidArgument(
+            f"{where}: default-ipc-mode {config.default_ipc_mode!r} is not private, shareable, none or host"
+        )
     if config.default_cgroupns_mode not in ("private", "host"):
         raise errors.InvalidArgument(f"{where}: default-cgroupns-mode {config.default_cgroupns_mode!r} is not private or host")
     if config.default_shm_size <= 0:

@@ -1,6 +1,6 @@
 """The engine: opens everything in order and closes it in the opposite one.
 
-    lock of the data root → database → content, snapshots, images → supervisor → restore → ready
+lock of the data root → database → content, snapshots, images → supervisor → restore → ready
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from gorae.supervisor.protocol import Event, ExecExited, Exited, Living, OutOfMe
 class Engine:
     """Open one with `await Engine.open(config)`, or `async with Engine(config) as engine`.
 
-    `containers`, `images`, `events` and `system` are the library. `aclose()` leaves containers running; when none is, the supervisor is
-    asked to leave as well.
+    `containers`, `images`, `events` and `system` are the library. `aclose()` leaves containers running; when none is, the
+    supervisor is asked to leave as well.
     """
 
     containers: Containers

@@ -1,7 +1,8 @@
 """Events: a bounded ring for `since` and `until`, and live subscribers.
 
-An event carries Docker's own words for type and action (`container`, `exec_create: sh`), because they are what a filter compares and what every
-client switches on. Publishing never blocks: a subscriber that does not read loses its subscription, not the engine its memory.
+An event carries Docker's own words for type and action (`container`, `exec_create: sh`), because they are what a filter
+compares and what every client switches on. Publishing never blocks: a subscriber that does not read loses its subscription, not
+the engine its memory.
 
     container   create attach start die kill stop restart pause unpause oom rename resize destroy
                 "exec_create: ARGV" "exec_start: ARGV" exec_die exec_detach
@@ -24,14 +25,32 @@ from gorae.engine.filters import Filters, check_keys, matches_any, matches_label
 EventType = Literal["container", "image", "daemon", "network", "volume", "builder"]
 
 KNOWN_FILTERS = frozenset(
-    ["config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope", "secret", "service", "type", "volume"]
+    [
+        "config",
+        "container",
+        "daemon",
+        "event",
+        "image",
+        "label",
+        "network",
+        "node",
+        "plugin",
+        "scope",
+        "secret",
+        "service",
+        "type",
+        "volume",
+    ]
 )
 SUBSCRIBER_LIMIT = 8192  # events that one subscriber may lag behind
 NANOSECONDS = 1_000_000_000
 
 
 class Event(msgspec.Struct, frozen=True):
-    """`time` is nanoseconds since the epoch; `attributes` has `name`, `image`, labels and what the action adds (`exitCode`, `signal`, `execID`)."""
+    """`time` is nanoseconds since the epoch;
+
+    `attributes` has `name`, `image`, labels and what the action adds (`exitCode`, `signal`, `execID`).
+    """
 
     type: EventType
     action: str
@@ -133,7 +152,10 @@ class Subscription:
 
 
 def matches(event: Event, filters: Filters) -> bool:
-    """Docker's rules: names and ids by prefix, `exec_create` for every `exec_create: …`, an image of a container by its `image` attribute."""
+    """Docker's rules: names and ids by prefix, `exec_create` for every `exec_create:
+
+    …`, an image of a container by its `image` attribute.
+    """
     if not matches_any(event.type, filters.get("type", ())) or not matches_any(event.scope, filters.get("scope", ())):
         return False
     if wanted := filters.get("event", ()):

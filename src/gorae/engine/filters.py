@@ -1,6 +1,7 @@
 """`--filter` words: parsed values and how each kind of key matches. Pure.
 
-Filters travel as a mapping from key to the values asked for; values of one key are alternatives, keys must all hold (labels: each must hold).
+Filters travel as a mapping from key to the values asked for; values of one key are alternatives, keys must all hold (labels:
+each must hold).
 """
 
 from __future__ import annotations

@@ -99,7 +99,13 @@ class System:
         memory = "memory" in layout.controllers
         swap = layout.has("memory.swap.max") or layout.has("memory.memsw.limit_in_bytes")
         cpu = "cpu" in layout.controllers
-        limits = {"memory limit": memory, "swap limit": swap, "cpu cfs quota": cpu, "cpu shares": cpu, "pids limit": "pids" in layout.controllers}
+        limits = {
+            "memory limit": memory,
+            "swap limit": swap,
+            "cpu cfs quota": cpu,
+            "cpu shares": cpu,
+            "pids limit": "pids" in layout.controllers,
+        }
         return Info(
             id=self._identity,
             name=facts.hostname,

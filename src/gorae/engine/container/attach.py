@@ -1,8 +1,8 @@
 """Attach: the ends of a socket pair, one kept here, one for the supervisor.
 
-    before the start   the supervisor's end waits in the entry and goes with `start`, so that not a byte is missed
-    while it runs      `attach`; the answered position in the log is where the live bytes begin, and where a replay ends
-    with `logs` only   nothing live
+before the start   the supervisor's end waits in the entry and goes with `start`, so that not a byte is missed
+while it runs      `attach`; the answered position in the log is where the live bytes begin, and where a replay ends
+with `logs` only   nothing live
 """
 
 from __future__ import annotations

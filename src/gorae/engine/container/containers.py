@@ -1,7 +1,7 @@
 """`Containers`: what the API and the library call.
 
-A `reference` is a full id, an unambiguous prefix of one, or a name (with or without a leading "/"). Not found: NotFound in Docker's words
-(`No such container: x`); several: InvalidArgument.
+A `reference` is a full id, an unambiguous prefix of one, or a name (with or without a leading "/"). Not found: NotFound in
+Docker's words (`No such container: x`); several: InvalidArgument.
 
 What changes a container runs in a task of its own, so that a client that hangs up in the middle leaves nothing half-done.
 """
@@ -72,8 +72,9 @@ class Containers:
         return await self._wholly(self._life.create(config, name))
 
     async def start(self, reference: str, *, explain: bool = False) -> None:
-        """Returns when the program runs. NotModified when it already does; BirthError (CommandNotFound 127, CommandNotExecutable 126)
-        when it cannot: the container then stays what it was, with exit code and error in its state.
+        """Returns when the program runs. NotModified when it already does; BirthError (CommandNotFound 127,
+        CommandNotExecutable 126) when it cannot: the container then stays what it was, with exit code and error in its
+        state.
         """
         await self._wholly(self._life.start(self._entries.find(reference), explain=explain))
 
@@ -131,7 +132,10 @@ class Containers:
         self._execs.drop(entry)
 
     async def prune(self, filters: Filters | None = None) -> tuple[Sequence[str], int]:
-        """Ids removed and bytes freed: every container that does not run. Filters: label, label!, until (seconds since the epoch)."""
+        """Ids removed and bytes freed:
+
+        every container that does not run. Filters: label, label!, until (seconds since the epoch).
+        """
         filters = filters or {}
         check_keys(filters, ("label", "label!", "until"))
         removed, freed = [], 0
@@ -205,8 +209,9 @@ class Containers:
 
     def logs(self, reference: str, request: LogRequest) -> AsyncIterator[Sequence[Block]]:
         """Batches of `Block(stream, time, data, partial)`, oldest first: `data` is one or more whole lines of one time and stream
-        (1: stdout and a TTY, 2: stderr), or, when `partial`, a piece of a line that goes on in the stream's next block. With `follow`
-        until the container has ended. Errors (NotFound, Unsupported for driver `none`) come from this call itself. `aclose()` it.
+        (1: stdout and a TTY, 2: stderr), or, when `partial`, a piece of a line that goes on in the stream's next block. With
+        `follow` until the container has ended. Errors (NotFound, Unsupported for driver `none`) come from this call itself.
+        `aclose()` it.
         """
         return logs.read(self._entries.find(reference), request)
 
@@ -232,7 +237,10 @@ class Containers:
     async def exec_start(
         self, exec_id: str, *, detach: bool = False, tty: bool | None = None, console_size: tuple[int, int] = (0, 0)
     ) -> Attachment | None:
-        """Runs it; an Attachment unless detached. NotFound: `No such exec instance: x`. BirthError as in `start`, exit code kept."""
+        """Runs it; an Attachment unless detached.
+
+        NotFound: `No such exec instance: x`. BirthError as in `start`, exit code kept.
+        """
         return await self._wholly(self._execs.start(exec_id, detach=detach, tty=tty, console_size=console_size))
 
     def exec_inspect(self, exec_id: str) -> Exec:

@@ -1,4 +1,7 @@
-"""A wish and an image to the Container that `create` records, and the files of its directory. Pure, but for what it is given to ask."""
+"""A wish and an image to the Container that `create` records, and the files of its directory.
+
+Pure, but for what it is given to ask.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,10 @@ def draft(
     find: Callable[[str], Container],
     host: Host = HOST,
 ) -> Draft:
-    """`directory` is the container's own; `find` answers the container of a reference. Raises what `merge` and `volumes` raise, and `find`."""
+    """`directory` is the container's own;
+
+    `find` answers the container of a reference. Raises what `merge` and `volumes` raise, and `find`.
+    """
     config = with_ids(config, find)
     shared = modes.sharing(config)
     merged = merge(config, image.config)

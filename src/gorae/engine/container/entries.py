@@ -1,7 +1,7 @@
 """The containers in memory, and how one is found.
 
-An `Entry` is the one mutable thing: the present `Container` value, the lock that `life` holds while it changes it, who waits for its end,
-attach sockets that wait for its start, and the descriptors that a new supervisor would need.
+An `Entry` is the one mutable thing: the present `Container` value, the lock that `life` holds while it changes it, who waits
+for its end, attach sockets that wait for its start, and the descriptors that a new supervisor would need.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`exec`: one more process in a running container.
 
-    exec_create ──▶ known (not persisted: an exec does not outlive its container, and its client not the engine)
-    exec_start  ──▶ running ──▶ ended, with its exit code kept for `inspect` until the container is gone or KEPT newer ones have ended
+exec_create ──▶ known (not persisted: an exec does not outlive its container, and its client not the engine)
+exec_start  ──▶ running ──▶ ended, with its exit code kept for `inspect` until the container is gone or KEPT newer ones have ended
 """
 
 from __future__ import annotations
@@ -57,9 +57,7 @@ class Execs:
         self._tell(entry, f"exec_create: {' '.join(config.command)}", identity)
         return identity
 
-    async def start(
-        self, identity: str, *, detach: bool, tty: bool | None, console_size: tuple[int, int]
-    ) -> Attachment | None:
+    async def start(self, identity: str, *, detach: bool, tty: bool | None, console_size: tuple[int, int]) -> Attachment | None:
         entry, wish = self.find(identity)
         if wish.exit_code is not None:
             raise errors.Conflict(f"exec {wish.id} has already run")

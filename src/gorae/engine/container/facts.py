@@ -94,7 +94,17 @@ def device_nodes(device: Device) -> tuple[runtimespec.Device, ...]:
 
 def host_devices() -> tuple[runtimespec.Device, ...]:
     """Every device node of the host, for --privileged; terminals and what a container has of its own are left out."""
-    own = ("/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd", "/dev/console", "/dev/ptmx", "/dev/.lxc", "/dev/.lxd-mounts", "/dev/.udev")
+    own = (
+        "/dev/pts",
+        "/dev/shm",
+        "/dev/mqueue",
+        "/dev/fd",
+        "/dev/console",
+        "/dev/ptmx",
+        "/dev/.lxc",
+        "/dev/.lxd-mounts",
+        "/dev/.udev",
+    )
     return _nodes_below("/dev", "/dev", lambda path: path in own)
 
 

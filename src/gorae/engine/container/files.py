@@ -1,8 +1,8 @@
 """/etc/hostname, /etc/hosts and /etc/resolv.conf of a container. The texts are pure; `write` puts them into its directory.
 
-    <data root>/containers/<id>/   0700
-      hostname hosts resolv.conf   0644, bound into the container, which may write them
-      output.log …                 what it said (logs.files)
+<data root>/containers/<id>/   0700
+  hostname hosts resolv.conf   0644, bound into the container, which may write them
+  output.log …                 what it said (logs.files)
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ LOOPBACK = (
 
 
 def hosts(extra: tuple[str, ...], host_file: str | None = None) -> str:
-    """`extra` are NAME:ADDRESS (or NAME=ADDRESS); `host_file`, with the host's network, is the beginning instead of the usual lines."""
+    """`extra` are NAME:ADDRESS (or NAME=ADDRESS);
+
+    `host_file`, with the host's network, is the beginning instead of the usual lines.
+    """
     lines = [host_file.rstrip("\n")] if host_file is not None else list(LOOPBACK)
     for entry in extra:
         name, address = split_host(entry)
@@ -47,11 +50,7 @@ def resolv_conf(host: str, *, servers: tuple[str, ...], search: tuple[str, ...],
     """The host's, each kind of line replaced by what is given here. A search list of "." is an empty one."""
     kinds = (("nameserver", servers), ("search", search), ("options", options))
     replaced = {kind for kind, values in kinds if values}
-    kept = [
-        line
-        for line in host.splitlines()
-        if line.strip() and line.lstrip()[0] not in "#;" and _kind(line) not in replaced
-    ]
+    kept = [line for line in host.splitlines() if line.strip() and line.lstrip()[0] not in "#;" and _kind(line) not in replaced]
     given = [f"nameserver {server}" for server in servers]
     given += [f"search {' '.join(search)}"] if search and search != (".",) else []
     given += [f"options {' '.join(options)}"] if options else []
@@ -72,7 +71,10 @@ def read_host_file(path: str) -> str:
 
 
 def write(directory: Path, texts: dict[str, str]) -> None:
-    """Make the directory and its files. They are written before the container's row, so a half-made directory is one without row."""
+    """Make the directory and its files.
+
+    They are written before the container's row, so a half-made directory is one without row.
+    """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, text in texts.items():
         descriptor = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)

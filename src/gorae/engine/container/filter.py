@@ -1,10 +1,10 @@
 """`ps --filter`. Pure.
 
-    id name      prefix, part (a regular expression, as Docker has it)        label     key or key=value, all of them
-    status       one of the states                                            ancestor  image name, id or prefix of an id
-    exited       exit code of a container that ended                          before, since   another container
-    volume       destination or source of a mount                             expose, publish  ports as asked for
-    network      the network's name                                           health, is-task  only none, only false
+id name      prefix, part (a regular expression, as Docker has it)        label     key or key=value, all of them
+status       one of the states                                            ancestor  image name, id or prefix of an id
+exited       exit code of a container that ended                          before, since   another container
+volume       destination or source of a mount                             expose, publish  ports as asked for
+network      the network's name                                           health, is-task  only none, only false
 """
 
 from __future__ import annotations
@@ -73,18 +73,20 @@ def _restarting(container: Container) -> bool:
 
 def matches(container: Container, filters: Filters) -> bool:
     """What needs no other container and no image."""
-    if wanted := filters.get("id", ()):
-        if not any(value and container.id.startswith(value) for value in wanted):
-            return False
-    if wanted := filters.get("name", ()):
-        if not any(_pattern(value).search(name) for value in wanted for name in (container.name, f"/{container.name}")):
-            return False
-    if wanted := filters.get("exited", ()):
-        if container.state.status != "exited" or container.state.exit_code not in {int(value) for value in wanted}:
-            return False
-    if wanted := filters.get("volume", ()):
-        if not any(value in (point.destination, point.source, point.name) for value in wanted for point in container.mounts):
-            return False
+    names = (container.name, f"/{container.name}")
+    state = container.state
+    if (wanted := filters.get("id", ())) and not any(value and container.id.startswith(value) for value in wanted):
+        return False
+    if (wanted := filters.get("name", ())) and not any(_pattern(value).search(name) for value in wanted for name in names):
+        return False
+    if (wanted := filters.get("exited", ())) and not (
+        state.status == "exited" and state.exit_code in {int(value) for value in wanted}
+    ):
+        return False
+    if (wanted := filters.get("volume", ())) and not any(
+        value in (point.destination, point.source, point.name) for value in wanted for point in container.mounts
+    ):
+        return False
     return (
         matches_any(container.state.status, filters.get("status", ()))
         and matches_labels(container.labels, filters.get("label", ()))

@@ -123,7 +123,9 @@ class Life:
         entry.starting = True
         pending = entry.take_pending()
         try:
-            request = start.prepare(entry.container, self._premises, self._entries, tuple(streams for streams, _ in pending), explain)
+            request = start.prepare(
+                entry.container, self._premises, self._entries, tuple(streams for streams, _ in pending), explain
+            )
             client = await self._supervision.client()
             started = await client.start(request, [end.fileno() for _, end in pending])
         except Exception as failure:
@@ -144,7 +146,10 @@ class Life:
         self.tell(entry.container, "start")
 
     async def _stillborn(self, entry: Entry, failure: Exception) -> None:
-        """Not born: the state stays what it was (a restart is given up), with Docker's exit code and the reason; `--rm` removes it."""
+        """Not born: the state stays what it was (a restart is given up), with Docker's exit code and the reason;
+
+        `--rm` removes it.
+        """
         code, message = start.explain_failure(failure)
         entry.birth = None
         if isinstance(failure, errors.Unavailable):
@@ -152,7 +157,9 @@ class Life:
         await self._premises.clear_runtime(entry.container)
         status = self._next(entry, "settle") if entry.status == "restarting" else entry.status
         with contextlib.suppress(errors.GoraeError):
-            await self._keep_state(entry, msgspec.structs.replace(entry.container.state, status=status, exit_code=code, error=message))
+            await self._keep_state(
+                entry, msgspec.structs.replace(entry.container.state, status=status, exit_code=code, error=message)
+            )
         if entry.status == "exited":
             entry.tell("not-running", "next-exit")
         if entry.container.config.auto_remove:
@@ -210,7 +217,10 @@ class Life:
         entry.tell("next-exit")
 
     async def _clear_away(self, entry: Entry) -> None:
-        """The undo of start: our descriptors, its runtime directory, the supervisor's record (last: until then it can be read again)."""
+        """The undo of start: our descriptors, its runtime directory, the supervisor's record (last:
+
+        until then it can be read again).
+        """
         entry.close_descriptors()
         self._end_execs(entry)
         await self._premises.clear_runtime(entry.container)
@@ -321,7 +331,7 @@ class Life:
                 verb = "Unpause and then stop" if entry.status == "paused" else "Stop"
                 kind = "paused" if entry.status == "paused" else "running"
                 raise errors.Conflict(
-                    f"cannot remove container \"/{entry.container.name}\": container is {kind}: You cannot remove a {kind} container "
+                    f'cannot remove container "/{entry.container.name}": container is {kind}: You cannot remove a {kind} container '
                     f"{entry.id}. {verb} the container before attempting removal or force remove"
                 )
             await self._kill_before_removal(entry)
@@ -351,7 +361,9 @@ class Life:
             async with asyncio.timeout(KILL_DEADLINE):
                 await entry.ended.wait()
         except TimeoutError:
-            raise errors.Conflict(f"could not kill container {entry.id}: it has not ended {KILL_DEADLINE:.0f} s after SIGKILL") from None
+            raise errors.Conflict(
+                f"could not kill container {entry.id}: it has not ended {KILL_DEADLINE:.0f} s after SIGKILL"
+            ) from None
 
     async def _remove(self, entry: Entry) -> None:
         """With the lock held. The row goes first: from then on it is gone, whatever happens to us."""
@@ -360,7 +372,9 @@ class Life:
         try:
             await self._records.delete(entry.id)
         except errors.GoraeError as error:
-            entry.set_state(msgspec.structs.replace(entry.container.state, status=TRANSITIONS["fail"]["removing"], error=str(error)))
+            entry.set_state(
+                msgspec.structs.replace(entry.container.state, status=TRANSITIONS["fail"]["removing"], error=str(error))
+            )
             raise
         self._entries.drop(entry)
         entry.close_pending()

@@ -1,6 +1,7 @@
 """`logs`: the files that the supervisor writes, read without stopping the loop.
 
-The reader is synchronous and bounded (about 1 MiB a step); each step runs in a thread. Following waits for inotify in the loop, or for the end.
+The reader is synchronous and bounded (about 1 MiB a step); each step runs in a thread. Following waits for inotify in the loop,
+or for the end.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ async def _blocks(entry: Entry, request: LogRequest, end: Position | None) -> As
 
 
 class _Growth:
-    """Waits until the log may have grown. The reader's descriptor stays readable until a thread has read it, so we look once a wait."""
+    """Waits until the log may have grown.
+
+    The reader's descriptor stays readable until a thread has read it, so we look once a wait.
+    """
 
     def __init__(self, reader: Reader) -> None:
         self._descriptor = reader.fileno()

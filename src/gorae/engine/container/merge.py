@@ -1,10 +1,10 @@
 """A wish and an image, merged as Docker does. Pure.
 
-    entrypoint   the wish's, if it has one; then the image's cmd is not taken. ("",) resets it
-    command      the wish's; the image's only when neither entrypoint nor command was given
-    environment  the wish's, then the image's names that it does not have
-    labels, exposed ports, volumes      both, the wish's label wins
-    user, working directory, stop signal      the image's when the wish has none
+entrypoint   the wish's, if it has one; then the image's cmd is not taken. ("",) resets it
+command      the wish's; the image's only when neither entrypoint nor command was given
+environment  the wish's, then the image's names that it does not have
+labels, exposed ports, volumes      both, the wish's label wins
+user, working directory, stop signal      the image's when the wish has none
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ def environment(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, .
 
 
 def overlaid(defaults: tuple[str, ...], words: tuple[str, ...]) -> tuple[str, ...]:
-    """What a process gets: `defaults` in their order, replaced or (a word without "=") removed by `words`, whose last word on a name counts."""
+    """What a process gets: `defaults` in their order, replaced or (a word without "=") removed by `words`, whose last word on a
+    name counts.
+    """
     values: dict[str, str | None] = {}
     for word in (*defaults, *words):
         name, equals, _ = word.partition("=")

@@ -1,7 +1,8 @@
 """The values of this room, as frozen structs.
 
-Units: bytes, seconds as given by Docker (`stop_timeout`), nanoseconds since the epoch for every `*_at` (0: never). A mapping or a sequence that
-is absent is empty; `None` stands where Docker tells "absent" from "zero" or "empty" (`command`, `entrypoint`, `init`, `pids_limit`, …).
+Units: bytes, seconds as given by Docker (`stop_timeout`), nanoseconds since the epoch for every `*_at` (0: never). A mapping or
+a sequence that is absent is empty; `None` stands where Docker tells "absent" from "zero" or "empty" (`command`, `entrypoint`,
+`init`, `pids_limit`, …).
 """
 
 from __future__ import annotations
@@ -101,8 +102,8 @@ class LogConfig(Struct, frozen=True):
 class ContainerConfig(Struct, frozen=True):
     """A wish, as it was sent; `inspect` gives it back. What the image says is merged in `spec.py`, never here.
 
-    `port_bindings`, `healthcheck`, `device_requests` and `networks` are kept in Docker's own shape for `inspect`; `create` warns about them until
-    they are honoured.
+    `port_bindings`, `healthcheck`, `device_requests` and `networks` are kept in Docker's own shape for `inspect`; `create`
+    warns about them until they are honoured.
     """
 
     image: str
@@ -301,9 +302,10 @@ class LogRequest(Struct, frozen=True):
 class Attachment:
     """The engine's end of an attach socket, owned by whoever received it: call `close()`.
 
-    On `socket` (non-blocking, unix stream) flow, without a TTY, Docker's 8-byte frames, with a TTY raw bytes; towards the container raw stdin, whose
-    end is `socket.shutdown(SHUT_WR)`. It reaches end-of-file when the program has ended and everything was delivered. `replay` comes before
-    anything on the socket (attach with `logs`); `socket` is None when only the replay was asked for (`stream` false).
+    On `socket` (non-blocking, unix stream) flow, without a TTY, Docker's 8-byte frames, with a TTY raw bytes; towards the
+    container raw stdin, whose end is `socket.shutdown(SHUT_WR)`. It reaches end-of-file when the program has ended and
+    everything was delivered. `replay` comes before anything on the socket (attach with `logs`); `socket` is None when only the
+    replay was asked for (`stream` false).
     """
 
     tty: bool

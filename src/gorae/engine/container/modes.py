@@ -1,8 +1,8 @@
 """How a container shares namespaces: `--network`, `--pid`, `--ipc`, `--uts`, `--cgroupns`, `--userns`. Pure.
 
-    ""  none  private  shareable        a namespace of its own
-    host                                the host's: no namespace
-    container:REFERENCE                 that of a running container
+""  none  private  shareable        a namespace of its own
+host                                the host's: no namespace
+container:REFERENCE                 that of a running container
 """
 
 from __future__ import annotations

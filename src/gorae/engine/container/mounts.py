@@ -1,7 +1,7 @@
 """The mounts of a container, in order. Pure.
 
-    /proc  /dev  /dev/pts  /sys  /sys/fs/cgroup  /dev/mqueue  /dev/shm      Docker's, unless the container mounts there itself
-    then by depth: its binds and tmpfs · /etc/resolv.conf /etc/hostname /etc/hosts
+/proc  /dev  /dev/pts  /sys  /sys/fs/cgroup  /dev/mqueue  /dev/shm      Docker's, unless the container mounts there itself
+then by depth: its binds and tmpfs · /etc/resolv.conf /etc/hostname /etc/hosts
 """
 
 from __future__ import annotations

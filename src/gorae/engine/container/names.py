@@ -1,7 +1,7 @@
 """Names and ids of containers. Pure, but for the dice.
 
-    name   [a-zA-Z0-9][a-zA-Z0-9_.-]+      at least two characters; a leading "/" is dropped
-    id     64 hexadecimal digits; shown are the first 12
+name   [a-zA-Z0-9][a-zA-Z0-9_.-]+      at least two characters; a leading "/" is dropped
+id     64 hexadecimal digits; shown are the first 12
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ ALLOWED = "[a-zA-Z0-9][a-zA-Z0-9_.-]"
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]+", re.ASCII)
 LONGEST = 255
 ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
 
 def _words(*lines: str) -> tuple[str, ...]:
     return tuple(word for line in lines for word in line.split())
@@ -40,6 +41,8 @@ SURNAMES = _words(
     "perlman planck poincare ptolemy ramanujan riemann ritchie rubin scoresby seki sejong shannon steller tharp thompson",
     "torvalds turing vera volta wallace wegener wing wright wu yi yonath zhang zuse",
 )
+
+
 def new_id() -> str:
     """64 random hexadecimal digits, never such that the short form could be read as a number."""
     while True:

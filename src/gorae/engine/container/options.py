@@ -122,7 +122,9 @@ def log_options(config: ContainerConfig, defaults: Config) -> tuple[str, dict[st
     driver = config.log.driver or defaults.log_driver
     options = config.log.options if config.log.driver else defaults.log_options | config.log.options
     if driver not in LOG_DRIVERS:
-        raise errors.InvalidArgument(f'logger: no log driver named \'{ascii(driver)[1:-1]}\' is registered; use {", ".join(LOG_DRIVERS)}')
+        raise errors.InvalidArgument(
+            f"logger: no log driver named '{ascii(driver)[1:-1]}' is registered; use {', '.join(LOG_DRIVERS)}"
+        )
     for name, value in options.items():
         if name in LOG_OPTIONS and driver != "none":
             if name == "max-size" and parse_bytes(value) <= 0:
@@ -149,14 +151,17 @@ def _host_warnings(config: ContainerConfig, facts: Facts) -> Iterator[str]:
         yield capabilities.warning(missing)
     may_raise = facts.holds("CAP_SYS_RESOURCE")
     if config.oom_score_adj < facts.oom_score_adj and not may_raise and config.oom_score_adj:
-        yield f"oom_score_adj {config.oom_score_adj}: lowering it needs CAP_SYS_RESOURCE, which the engine does not hold; left at {facts.oom_score_adj}"
+        yield (
+            f"oom_score_adj {config.oom_score_adj}: lowering it needs CAP_SYS_RESOURCE, which the engine does not hold; "
+            f"left at {facts.oom_score_adj}"
+        )
     yield from resources.rlimits(config.resources.ulimits, facts.limits, may_raise=may_raise)[1]
 
 
 def _later(config: ContainerConfig) -> Iterator[str]:
     """What is kept for `inspect` and does nothing yet."""
     if modes.wants_bridge(config):
-        yield "networks are not offered yet: the container has only its loopback interface; use --network host for the host's network"
+        yield "networks are not offered yet: the container has only its loopback interface; --network host shares the host's"
     if config.healthcheck and config.healthcheck.get("Test") not in (None, [], ["NONE"]):
         yield "health checks are not run yet"
     for what, given in (
@@ -178,5 +183,8 @@ def _later(config: ContainerConfig) -> Iterator[str]:
 def _throttles(config: ContainerConfig) -> bool:
     limits = config.resources
     return bool(
-        limits.blkio_device_read_bps or limits.blkio_device_write_bps or limits.blkio_device_read_iops or limits.blkio_device_write_iops
+        limits.blkio_device_read_bps
+        or limits.blkio_device_write_bps
+        or limits.blkio_device_read_iops
+        or limits.blkio_device_write_iops
     )

@@ -1,9 +1,9 @@
 """Where a container lives on this machine: making it and taking it down. The effects that `life` orders.
 
-    <data root>/containers/<id>/    0700   hostname hosts resolv.conf output.log…
-    <exec root>/containers/<id>/    0700   rootfs/ (where its root is put together), exit.json (the supervisor's)
-    snapshot <id>                          its own layer
-    cgroup   <cgroup parent>/<id>          the supervisor makes and removes it; here only what was left behind
+<data root>/containers/<id>/    0700   hostname hosts resolv.conf output.log…
+<exec root>/containers/<id>/    0700   rootfs/ (where its root is put together), exit.json (the supervisor's)
+snapshot <id>                          its own layer
+cgroup   <cgroup parent>/<id>          the supervisor makes and removes it; here only what was left behind
 """
 
 from __future__ import annotations
@@ -79,12 +79,14 @@ class Premises:
             if point.type != "bind" or os.path.lexists(point.source):
                 continue
             if point.source in asked:
-                raise errors.InvalidArgument(f'invalid mount config for type "bind": bind source path does not exist: {point.source}')
+                raise errors.InvalidArgument(
+                    f'invalid mount config for type "bind": bind source path does not exist: {point.source}'
+                )
             try:
                 os.makedirs(point.source, mode=0o755, exist_ok=True)
             except OSError as error:
                 raise errors.InvalidArgument(
-                    f"error while creating mount source path '{point.source}': mkdir {error.filename}: {(error.strerror or '').lower()}"
+                    f"error while creating mount source path '{point.source}': mkdir {error.filename}: {error.strerror}"
                 ) from error
 
     async def clear_runtime(self, container: Container) -> None:

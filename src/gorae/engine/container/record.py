@@ -2,8 +2,8 @@
 
     id · name (unique) · image · created · config (a Container without its state, JSON) · state ({"state", "handle"}, JSON)
 
-`handle` is what a new supervisor needs, beside descriptors, to take a running container over; it lies in the same row as the state, so that
-both change in one transaction.
+`handle` is what a new supervisor needs, beside descriptors, to take a running container over; it lies in the same row as the
+state, so that both change in one transaction.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ class Records:
 
         def write(connection: sqlite3.Connection) -> None:
             try:
-                connection.execute("UPDATE containers SET name = ?, config = ? WHERE id = ?", (container.name, config, container.id))
+                connection.execute(
+                    "UPDATE containers SET name = ?, config = ? WHERE id = ?", (container.name, config, container.id)
+                )
             except sqlite3.IntegrityError:
                 taken = connection.execute("SELECT id FROM containers WHERE name = ?", (container.name,)).fetchone()
                 raise name_clash(container.name, taken[0]) from None

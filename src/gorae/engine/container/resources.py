@@ -1,6 +1,6 @@
 """Limits: Docker's words to OCI's, and what is refused. Pure.
 
-    memory 0 none · memory_swap: memory + swap, 0 twice the memory, -1 no bound · nano_cpus 1e9 a CPU · pids_limit None, 0, -1 none
+memory 0 none · memory_swap: memory + swap, 0 twice the memory, -1 no bound · nano_cpus 1e9 a CPU · pids_limit None, 0, -1 none
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ def parse_set(text: str) -> frozenset[int] | None:
     numbers: set[int] = set()
     for part in text.split(",") if text else ():
         low, dash, high = part.strip().partition("-")
-        if not (low.isascii() and low.isdigit() and len(low) < 6) or (dash and not (high.isascii() and high.isdigit() and len(high) < 6)):
+        if not (low.isascii() and low.isdigit() and len(low) < 6) or (
+            dash and not (high.isascii() and high.isdigit() and len(high) < 6)
+        ):
             return None
         first, last = int(low), int(high) if dash else int(low)
         if last < first or last > 8192:
@@ -134,7 +136,9 @@ def _cpu(resources: Resources) -> runtimespec.CPU | None:
 def rlimits(
     ulimits: tuple[Ulimit, ...], own: dict[str, tuple[int, int]], *, may_raise: bool
 ) -> tuple[tuple[runtimespec.Rlimit, ...], tuple[str, ...]]:
-    """The limits that can be set, and warnings for those that are above the engine's `own` hard limits (getrlimit's numbers) without CAP_SYS_RESOURCE."""
+    """The limits that can be set, and warnings for those that are above the engine's `own` hard limits (getrlimit's numbers)
+    without CAP_SYS_RESOURCE.
+    """
     limits: list[runtimespec.Rlimit] = []
     warnings: list[str] = []
     for limit in ulimits:
@@ -142,7 +146,10 @@ def rlimits(
         soft, hard = (RLIM_INFINITY if value == -1 else value for value in (limit.soft, limit.hard))
         ceiling = own.get(kind, (RLIM_INFINITY, RLIM_INFINITY))[1]
         if hard > ceiling and not may_raise:
-            warnings.append(f"ulimit {limit.name}: {limit.hard} is above the engine's own hard limit {ceiling}, which it cannot raise without CAP_SYS_RESOURCE; used {ceiling}")
+            warnings.append(
+                f"ulimit {limit.name}: {limit.hard} is above the engine's own hard limit, which it cannot raise without "
+                f"CAP_SYS_RESOURCE; used {ceiling}"
+            )
             hard, soft = ceiling, min(soft, ceiling)
         limits.append(runtimespec.Rlimit(type=kind, hard=hard, soft=soft))
     return tuple(limits), tuple(warnings)

@@ -22,7 +22,9 @@ NAMES = ("", "no", "always", "unless-stopped", "on-failure")
 def check(policy: RestartPolicy, *, auto_remove: bool) -> None:
     """InvalidArgument in Docker's words."""
     if policy.name not in NAMES:
-        raise errors.InvalidArgument(f"invalid restart policy: unknown policy '{policy.name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'")
+        raise errors.InvalidArgument(
+            f"invalid restart policy: unknown policy '{policy.name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+        )
     if policy.maximum_retry_count < 0:
         raise errors.InvalidArgument("invalid restart policy: maximum retry count cannot be negative")
     if policy.maximum_retry_count and policy.name != "on-failure":

@@ -3,8 +3,8 @@
     {"defaultAction", "defaultErrnoRet", "archMap": [{"architecture", "subArchitectures"}], "architectures", "flags",
      "syscalls": [{"name" or "names", "action", "errnoRet", "args", "includes": {"caps", "arches", "minKernel"}, "excludes": {…}}]}
 
-A rule counts when the machine is what `includes` says, the container has all of its capabilities, and nothing of `excludes` holds. A profile
-without these extras is the specification's own, so both are accepted.
+A rule counts when the machine is what `includes` says, the container has all of its capabilities, and nothing of `excludes`
+holds. A profile without these extras is the specification's own, so both are accepted.
 """
 
 from __future__ import annotations
@@ -21,13 +21,19 @@ from gorae.oci.seccomp_profile import profile
 LIMIT = 1 << 20
 GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "riscv64": "riscv64", "ppc64le": "ppc64le", "s390x": "s390x"}
 NATIVE = {
-    "x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64", "riscv64": "SCMP_ARCH_RISCV64",
-    "ppc64le": "SCMP_ARCH_PPC64LE", "s390x": "SCMP_ARCH_S390X",
+    "x86_64": "SCMP_ARCH_X86_64",
+    "aarch64": "SCMP_ARCH_AARCH64",
+    "riscv64": "SCMP_ARCH_RISCV64",
+    "ppc64le": "SCMP_ARCH_PPC64LE",
+    "s390x": "SCMP_ARCH_S390X",
 }
 
 
 def choose(words: tuple[str, str], *, capabilities: frozenset[str], machine: str, kernel: tuple[int, int]) -> Seccomp | None:
-    """The filter for the first of `words` that is not "": "unconfined", "builtin", or a profile's JSON text. Both "": the built-in one."""
+    """The filter for the first of `words` that is not "":
+
+    "unconfined", "builtin", or a profile's JSON text. Both "": the built-in one.
+    """
     word = words[0] or words[1] or "builtin"
     if word == "unconfined":
         return None
@@ -48,13 +54,19 @@ def parse(text: str, *, capabilities: frozenset[str], machine: str, kernel: tupl
 
 
 def _flattened(document: dict[str, Any], capabilities: frozenset[str], machine: str, kernel: tuple[int, int]) -> dict[str, Any]:
-    flat = {key: document[key] for key in ("defaultAction", "defaultErrnoRet", "architectures", "flags") if document.get(key) is not None}
+    flat = {
+        key: document[key]
+        for key in ("defaultAction", "defaultErrnoRet", "architectures", "flags")
+        if document.get(key) is not None
+    }
     for entry in _objects(document, "archMap"):
         if entry.get("architecture") == NATIVE.get(machine):
             flat["architectures"] = [entry["architecture"], *(entry.get("subArchitectures") or [])]
     rules = []
     for rule in _objects(document, "syscalls"):
-        if _holds(rule.get("includes"), capabilities, machine, kernel) and not _excluded(rule.get("excludes"), capabilities, machine, kernel):
+        if _holds(rule.get("includes"), capabilities, machine, kernel) and not _excluded(
+            rule.get("excludes"), capabilities, machine, kernel
+        ):
             names = rule.get("names") or ([rule["name"]] if rule.get("name") else [])
             rules.append({key: rule[key] for key in ("action", "errnoRet", "args") if rule.get(key) is not None} | {"names": names})
     return flat | {"syscalls": rules}

@@ -1,7 +1,7 @@
 """`--security-opt`, parsed. Pure.
 
-    no-new-privileges[=true|false]   seccomp=unconfined|builtin|{profile}   systempaths=unconfined
-    apparmor=… label=…               without effect here: told in a warning
+no-new-privileges[=true|false]   seccomp=unconfined|builtin|{profile}   systempaths=unconfined
+apparmor=… label=…               without effect here: told in a warning
 """
 
 from __future__ import annotations

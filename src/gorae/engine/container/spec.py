@@ -4,8 +4,8 @@
     Facts ─────┼─▶ specification() ─▶ ─┼─ mounts    Docker's defaults, then the container's own, by depth
     Found ─────┘                       └─ linux     namespaces resources devices seccomp masked read-only sysctl
 
-The defaults are Docker's (14 capabilities, its seccomp profile in effect, ten standard devices without tun, masked and read-only paths of
-2026), with a cgroup namespace and, where the kernel has it, a time namespace of the container's own.
+The defaults are Docker's (14 capabilities, its seccomp profile in effect, ten standard devices without tun, masked and read-
+only paths of 2026), with a cgroup namespace and, where the kernel has it, a time namespace of the container's own.
 """
 
 from __future__ import annotations

@@ -11,7 +11,9 @@ import re
 from gorae import errors
 from gorae.engine.container.modes import Sharing
 
-OF_IPC = frozenset(f"kernel.{name}" for name in ("msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"))
+OF_IPC = frozenset(
+    f"kernel.{name}" for name in ("msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced")
+)
 NAME = re.compile(r"[a-z0-9_\-]+(\.[A-Za-z0-9_\-]+)+", re.ASCII)
 VALUE = re.compile(r"[ -~\t]{1,256}", re.ASCII)
 DEFAULTS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}

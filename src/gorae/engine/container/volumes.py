@@ -1,10 +1,10 @@
 """`-v`, `--mount` and `--tmpfs`, parsed and resolved to mount points. Pure; what exists on the host is told by a callable.
 
-    -v /host:/inside[:mode,…]     bind; the directory on the host is made when it is missing
-    -v name:/inside               a named volume: not offered yet
-    -v /inside, VOLUME /inside    an anonymous volume: for now kept in the container's own layer, with a warning
-    --mount type=bind,…           bind; the source must exist
-    --mount type=tmpfs,…  --tmpfs /inside:options
+-v /host:/inside[:mode,…]     bind; the directory on the host is made when it is missing
+-v name:/inside               a named volume: not offered yet
+-v /inside, VOLUME /inside    an anonymous volume: for now kept in the container's own layer, with a warning
+--mount type=bind,…           bind; the source must exist
+--mount type=tmpfs,…  --tmpfs /inside:options
 """
 
 from __future__ import annotations
@@ -21,11 +21,33 @@ ACCESSES = ("ro", "rw")
 IGNORED_MODES = ("z", "Z", "nocopy", "copy", "consistent", "cached", "delegated")
 TMPFS_DEFAULTS = ("noexec", "nosuid", "nodev")
 TMPFS_FLAGS = {
-    "ro": "rw", "rw": "ro", "exec": "noexec", "noexec": "exec", "suid": "nosuid", "nosuid": "suid", "dev": "nodev", "nodev": "dev",
-    "async": "sync", "sync": "async", "dirsync": "", "atime": "noatime", "noatime": "atime", "diratime": "nodiratime",
-    "nodiratime": "diratime", "relatime": "norelatime", "norelatime": "relatime", "strictatime": "nostrictatime",
-    "nostrictatime": "strictatime", "remount": "", "mand": "nomand", "nomand": "mand", "bind": "", "rbind": "",
-    "iversion": "noiversion", "noiversion": "iversion", "defaults": "",
+    "ro": "rw",
+    "rw": "ro",
+    "exec": "noexec",
+    "noexec": "exec",
+    "suid": "nosuid",
+    "nosuid": "suid",
+    "dev": "nodev",
+    "nodev": "dev",
+    "async": "sync",
+    "sync": "async",
+    "dirsync": "",
+    "atime": "noatime",
+    "noatime": "atime",
+    "diratime": "nodiratime",
+    "nodiratime": "diratime",
+    "relatime": "norelatime",
+    "norelatime": "relatime",
+    "strictatime": "nostrictatime",
+    "nostrictatime": "strictatime",
+    "remount": "",
+    "mand": "nomand",
+    "nomand": "mand",
+    "bind": "",
+    "rbind": "",
+    "iversion": "noiversion",
+    "noiversion": "iversion",
+    "defaults": "",
 }
 TMPFS_VALUES = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol")
 
@@ -58,7 +80,9 @@ def resolve(config: ContainerConfig, volumes: tuple[str, ...], exists: Callable[
     for volume in volumes:
         destination = clean_target(volume)
         if destination not in points:
-            warnings.append(f"volume {destination}: anonymous volumes are not offered yet; its files are kept in the container and go with it")
+            warnings.append(
+                f"volume {destination}: anonymous volumes are not offered yet; its files are kept in the container and go with it"
+            )
     return Resolved(tuple(points.values()), tuple(made), tuple(warnings))
 
 
@@ -73,7 +97,9 @@ def parse_bind(text: str) -> MountPoint:
     if len(parts) > 3 or not all(parts[:2]) or "" in parts:
         raise errors.InvalidArgument(f"invalid volume specification: '{ascii(text)[1:-1]}'")
     if len(parts) == 1:
-        raise errors.Unsupported(f"anonymous volume {text!a}: volumes are not offered yet; bind a directory with -v /path:{parts[0]}")
+        raise errors.Unsupported(
+            f"anonymous volume {text!a}: volumes are not offered yet; bind a directory with -v /path:{parts[0]}"
+        )
     source, target, mode = parts[0], parts[1], parts[2] if len(parts) == 3 else ""
     if not source.startswith("/"):
         raise errors.Unsupported(f"named volume {source!a}: volumes are not offered yet; bind a directory with -v /path:{target}")
