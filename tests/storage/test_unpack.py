@@ -297,7 +297,7 @@ async def test_limits_hold(unpack: Unpack) -> None:
 
 
 async def test_many_deep_directories(unpack: Unpack, target: Path) -> None:
-    deep = "/".join(["d"] * 1900)
+    deep = "/".join(["d"] * 400)
     await unpack(tar(member(deep + "/f", b"x"), *(directory(f"w{number}", mtime=number) for number in range(500))))
     assert (target / "w499").stat().st_mtime == 499
     parent = os.open(target, os.O_RDONLY)
