@@ -14,12 +14,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from tests.storage.tars import directory, hardlink, member, symlink, tar
 
 from gorae.engine.image.images import Images
 from gorae.engine.image.model import Deleted, ImageEvent, Loaded, Progress, Untagged
 from gorae.errors import Conflict, CorruptData, InvalidArgument, NotFound, Unsupported
 from gorae.storage.root import DataRoot
-from tests.storage.tars import directory, hardlink, member, symlink, tar
 
 pytestmark = pytest.mark.kernel
 
@@ -110,7 +110,12 @@ async def test_the_host_image_is_the_same_after_a_restart_and_cannot_be_touched(
     with pytest.raises(Unsupported, match="machine itself"):
         await save(world, "host")
     await world.images.import_(chunks(ROOTFS), repository="r")
-    for call in (world.images.tag("r", "host"), world.images.tag("r", "host", "x"), world.images.import_(chunks(ROOTFS), repository="host")):
+    calls = (
+        world.images.tag("r", "host"),
+        world.images.tag("r", "host", "x"),
+        world.images.import_(chunks(ROOTFS), repository="host"),
+    )
+    for call in calls:
         with pytest.raises(InvalidArgument, match="built-in"):
             await call
     await world.images.tag("host", "mine", "1")
@@ -141,7 +146,8 @@ async def test_import(world: World, pack) -> None:
     assert Path(upper, "sbin/hello").read_bytes() == b"#!/bin/sh\necho hello\n"
     home = os.stat(os.path.join(upper, "home"))
     assert (home.st_uid, home.st_gid, home.st_mtime, home.st_mode & 0o7777) == (1000, 1000, 12345, 0o2775)
-    assert sorted(info.digest for info in world.root.content.walk()) == sorted([image.id, sha256(data), world.images.get("host").id])
+    blobs = {info.digest for info in world.root.content.walk()}
+    assert blobs == {image.id, sha256(data), world.images.get("host").id}
     config = json.loads(world.root.content.read(image.id, 1 << 20))
     assert config["rootfs"] == {"type": "layers", "diff_ids": [sha256(ROOTFS)]}
     assert world.events[-1] == ImageEvent(action="import", id=image.id, name="team/rootfs:v1")
@@ -240,7 +246,8 @@ async def two_layers(world: World) -> tuple[bytes, str]:
 async def test_load_a_docker_archive(world: World) -> None:
     archive, id = await two_layers(world)
     steps = [step async for step in world.images.load(chunks(archive, 1000))]
-    assert [step for step in steps if isinstance(step, Loaded)] == [Loaded(id=id, name="two:layers"), Loaded(id=id, name="two:again")]
+    loaded = [step for step in steps if isinstance(step, Loaded)]
+    assert loaded == [Loaded(id=id, name="two:layers"), Loaded(id=id, name="two:again")]
     assert len([step for step in steps if isinstance(step, Progress)]) == 2
     image = world.images.get("two:again")
     assert (image.id, image.created, image.size) == (id, 1714979289_123000000, 4)
@@ -313,7 +320,9 @@ BAD_ARCHIVES: dict[str, bytes] = {
     "a layer that is no tar": archive_with(layer_tar=b"hello" * 500),
     "config is no JSON": archive_with(config_json=b"{"),
     "config too deep": archive_with(config_json=b"[" * 10_000),
-    "config of windows": archive_with(config_json=b'{"architecture":"amd64","os":"windows","rootfs":{"type":"layers","diff_ids":[]}}'),
+    "config of windows": archive_with(
+        config_json=b'{"architecture":"amd64","os":"windows","rootfs":{"type":"layers","diff_ids":[]}}'
+    ),
     "config with other layers": archive_with(
         config_json=b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
     ),
@@ -376,15 +385,17 @@ async def test_removal_by_name(world: World) -> None:
     assert await world.images.remove("s") == (Untagged("s:latest"),)
     assert await world.images.remove("r") == (Untagged("r:latest"), Deleted(image.id), Deleted(image.layers[0]))
     assert world.counts() == before
-    assert [(event.action, event.name) for event in world.events[-3:]] == [("untag", "s:latest"), ("untag", "r:latest"), ("delete", "")]
+    told = [(event.action, event.name) for event in world.events[-3:]]
+    assert told == [("untag", "s:latest"), ("untag", "r:latest"), ("delete", "")]
 
 
 async def test_removal_by_id(world: World) -> None:
     image = await world.images.import_(chunks(ROOTFS), repository="r")
     await world.images.tag("r", "s")
-    with pytest.raises(Conflict, match="must be forced.*multiple repositories"):
+    with pytest.raises(Conflict, match=r"must be forced.*multiple repositories"):
         await world.images.remove(image.id)
-    assert set(await world.images.remove(image.id[7:19], force=True)) >= {Untagged("r:latest"), Untagged("s:latest"), Deleted(image.id)}
+    removed = await world.images.remove(image.id[7:19], force=True)
+    assert set(removed) >= {Untagged("r:latest"), Untagged("s:latest"), Deleted(image.id)}
     with pytest.raises(NotFound):
         world.images.get(image.id)
 
@@ -393,12 +404,12 @@ async def test_an_image_in_use_stays(world: World) -> None:
     image = await world.images.import_(chunks(ROOTFS), repository="r")
     world.used, world.users = image.id, [("c" * 64, True)]
     for force in (False, True):
-        with pytest.raises(Conflict, match="cannot be forced.*running container cccccccccccc"):
+        with pytest.raises(Conflict, match=r"cannot be forced.*running container cccccccccccc"):
             await world.images.remove(image.id, force=force)
     with pytest.raises(Conflict, match="must force"):
         await world.images.remove("r")
     world.users = [("c" * 64, False)]
-    with pytest.raises(Conflict, match="must be forced.*stopped container"):
+    with pytest.raises(Conflict, match=r"must be forced.*stopped container"):
         await world.images.remove(image.id)
     assert await world.images.remove("r", force=True) == (Untagged("r:latest"),)
     with pytest.raises(Conflict, match="cannot be forced"):

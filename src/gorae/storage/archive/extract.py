@@ -255,17 +255,32 @@ class Extractor:
         return self._remember(path, descriptor)
 
     def _imply(self, path: bytes) -> tuple[int, int]:
-        """Make a directory that the archive does not mention, or mentions later."""
+        """Make a directory that the archive does not mention, or mentions later; step by step, for from the root each time is
+        quadratic."""
         parts = path.split(b"/")
-        for depth in range(1, len(parts) + 1):
+        above = self._directory(b"")
+        for depth, name in enumerate(parts, start=1):
             part = b"/".join(parts[:depth])
-            if self._existing(part) is None:
-                os.close(make_directories_in_root(self._root, part))
-                self._look_as_below(part)
-        made = self._existing(path)
-        if made is None:
-            raise CorruptData(f"{shown(path)} cannot be made")
-        return made
+            above = self._open.get(part) or self._step(above[0], part, name)
+        return above
+
+    def _step(self, above: int, part: bytes, name: bytes) -> tuple[int, int]:
+        """One directory further, made if it is missing."""
+        try:
+            return self._remember(part, os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=above))
+        except FileNotFoundError:
+            os.mkdir(name, 0o755, dir_fd=above)
+            made = self._remember(part, os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=above))
+            self._look_as_below(part)
+            return self._open.get(part, made)
+        except NotADirectoryError:  # a link, perhaps one that leads to what is not there yet
+            found = self._existing(part)
+        if found is None:
+            os.close(make_directories_in_root(self._root, part))
+            found = self._existing(part)
+        if found is None:
+            raise CorruptData(f"{shown(part)} cannot be made")
+        return found
 
     def _look_as_below(self, path: bytes) -> None:
         here = self._existing(path)

@@ -38,7 +38,7 @@ from gorae.storage.archive.extract import Extractor
 from gorae.storage.archive.reader import Reader
 
 MEMORY = 512 << 20
-CPU = 3600  # seconds
+CPU = 600  # seconds
 PORTION = 1 << 20
 # CAP_SYS_ADMIN for trusted.*, where overlayfs keeps its marks.
 KEPT = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_MKNOD", "CAP_SETFCAP", "CAP_SYS_ADMIN")
