@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from gorae.linux.mount import mountinfo
 from gorae.runtime.birth import Context, RootMount
 from tests.runtime import stage
 
+OURS = re.compile(r"/$|/(proc|sys|dev|tmp/pytest-of)(/|$)")
 _numbers = itertools.count(1)
 
 
@@ -41,12 +43,12 @@ def context() -> Context:
 
 
 @pytest.fixture
-def overlay(image: Path, tmp_path: Path) -> Iterator[tuple[Path, tuple[RootMount, ...]]]:
+def overlay(image: Path, tmp_path: Path) -> tuple[Path, tuple[RootMount, ...]]:
     """`(root.path, Context.rootfs)`: an overlay with the image below."""
     for name in ("merged", "upper", "work"):
         (tmp_path / name).mkdir()
     options = (f"lowerdir={image}", f"upperdir={tmp_path}/upper", f"workdir={tmp_path}/work")
-    yield tmp_path / "merged", (RootMount("overlay", "overlay", options),)
+    return tmp_path / "merged", (RootMount("overlay", "overlay", options),)
 
 
 @pytest.fixture(autouse=True)
@@ -63,13 +65,19 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
 def snapshot() -> dict[str, object]:
     layout = stage.layout()
     return {
-        "mounts": [(each.mount_point, each.fs_type) for each in mountinfo()],
+        # Others may mount things of theirs below /run and /var meanwhile.
+        "mounts": [(each.mount_point, each.fs_type) for each in mountinfo() if OURS.match(each.mount_point)],
         "cgroups": sorted(
-            f"{each.directory}/{name}" for each in layout.hierarchies for name in os.listdir(each.directory) if name.startswith(f"gorae-test-{os.getpid()}")
+            f"{each.directory}/{name}"
+            for each in layout.hierarchies
+            for name in os.listdir(each.directory)
+            if name.startswith(f"gorae-test-{os.getpid()}")
         ),
         "children": children(),
         "descriptors": fd.open_descriptors(),
-        "namespaces": [os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid_for_children", "time_for_children", "mnt", "net", "user")],
+        "namespaces": [
+            os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid_for_children", "time_for_children", "mnt", "net", "user")
+        ],
     }
 
 

@@ -1,4 +1,6 @@
-"""A root file system of Debian's busybox, a specification like the one Docker's engine writes, and a run that tells what came out."""
+"""A root file system of Debian's busybox, a specification like the one Docker's engine writes, and a run that tells what came
+out.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,37 @@ from gorae.oci.runtimespec import Spec
 from gorae.runtime import birth, life
 
 BUSYBOX = "/bin/busybox"
-APPLETS = ["sh", "cat", "ls", "echo", "id", "env", "stat", "mount", "umount", "grep", "sed", "awk", "sleep", "true", "false", "kill", "ps", "touch", "mkdir", "ln", "rm", "readlink", "dd", "hostname", "head", "tail", "wc", "sort", "tr", "chmod", "chown", "mknod", "dmesg", "nc", "ip", "ifconfig", "od", "printf", "test", "tty", "stty", "ulimit", "cut", "find", "sync", "timeout", "unshare", "su", "expr", "seq", "uname", "date", "pwd", "which"]
-PASSWD = "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000:Alice:/home/alice:/bin/sh\n4242:x:0:0:trap:/:/bin/sh\nbob:x:1001:100::/home/bob:/bin/sh\n"
+APPLETS = """
+    sh cat ls echo id env stat mount umount grep sed awk sleep true false kill ps touch mkdir ln rm readlink dd hostname head tail wc
+    sort tr chmod chown mknod printf test tty stty cut find timeout unshare expr seq uname date pwd which
+"""
+PASSWD = """\
+root:x:0:0:root:/root:/bin/sh
+alice:x:1000:1000:Alice:/home/alice:/bin/sh
+4242:x:0:0:trap:/:/bin/sh
+bob:x:1001:100::/home/bob:/bin/sh
+"""
 GROUP = "root:x:0:\nusers:x:100:alice\nalice:x:1000:\nwheel:x:10:alice,bob\n"
 
 CAPABILITIES = [
     "CAP_" + name
     for name in (
-        ["CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE"]
+        [
+            "CHOWN",
+            "DAC_OVERRIDE",
+            "FSETID",
+            "FOWNER",
+            "MKNOD",
+            "NET_RAW",
+            "SETGID",
+            "SETUID",
+            "SETFCAP",
+            "SETPCAP",
+            "NET_BIND_SERVICE",
+            "SYS_CHROOT",
+            "KILL",
+            "AUDIT_WRITE",
+        ]
     )
 ]
 MOUNTS = [
@@ -49,7 +74,16 @@ MOUNTS = [
 ]
 MASKED = [
     *(
-        ["/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug"]
+        [
+            "/proc/asound",
+            "/proc/acpi",
+            "/proc/kcore",
+            "/proc/keys",
+            "/proc/latency_stats",
+            "/proc/timer_list",
+            "/proc/timer_stats",
+            "/proc/sched_debug",
+        ]
     ),
     *(["/proc/scsi", "/sys/firmware", "/proc/interrupts", "/sys/devices/virtual/powercap"]),
 ]
@@ -68,7 +102,7 @@ def make_rootfs(where: Path) -> Path:
     for directory in ["bin", "etc", "proc", "sys", "dev", "tmp", "root", "home/alice", "home/bob"]:
         (where / directory).mkdir(parents=True)
     shutil.copy(BUSYBOX, where / "bin/busybox")
-    for name in APPLETS:
+    for name in APPLETS.split():
         (where / "bin" / name).symlink_to("busybox")
     (where / "etc/passwd").write_text(PASSWD)
     (where / "etc/group").write_text(GROUP)
@@ -90,7 +124,7 @@ def config(rootfs: Path | str, *args: str, **process: Any) -> dict[str, Any]:
             "cwd": "/",
             "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=box"],
             "user": {"uid": 0, "gid": 0},
-            "capabilities": {"bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES},
+            "capabilities": {kind: list(CAPABILITIES) for kind in ("bounding", "effective", "permitted")},
             **process,
         },
         "root": {"path": str(rootfs)},

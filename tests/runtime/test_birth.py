@@ -18,7 +18,9 @@ from gorae.runtime.birth import Birth, Context, Living, RootMount, Step
 from tests.runtime import stage
 
 V2 = Layout("v2", (Hierarchy(2, "/sys/fs/cgroup", "/", ("cpu", "memory", "pids")),), frozenset({"pids.max"}))
-V1 = Layout("v1", (Hierarchy(1, "/sys/fs/cgroup/cpu,cpuacct", "/", ("cpu", "cpuacct")), Hierarchy(1, "/sys/fs/cgroup/pids", "/", ("pids",))))
+V1 = Layout(
+    "v1", (Hierarchy(1, "/sys/fs/cgroup/cpu,cpuacct", "/", ("cpu", "cpuacct")), Hierarchy(1, "/sys/fs/cgroup/pids", "/", ("pids",)))
+)
 MAPS = [{"containerID": 0, "hostID": 100000, "size": 65536}]
 
 
@@ -26,7 +28,9 @@ def plan(change: Any = None, **context: Any) -> Birth:
     document = stage.config("/images/box", "sh")
     if change:
         change(document)
-    return birth.plan(stage.with_seccomp(document), Context(**{"id": "box", "cgroup": "/gorae/box", "cgroup_layout": V2, **context}))
+    return birth.plan(
+        stage.with_seccomp(document), Context(**{"id": "box", "cgroup": "/gorae/box", "cgroup_layout": V2, **context})
+    )
 
 
 def calls(steps: tuple[Step, ...]) -> list[str]:
@@ -58,14 +62,28 @@ def in_order(steps: list[str], *wanted: str) -> bool:
 
 def test_the_order_of_confinement() -> None:
     """With set-user-ID programs allowed the filter needs CAP_SYS_ADMIN, otherwise it comes last."""
-    assert in_order(calls(plan().child), "pivot_root", "umount2", "close_on_exec", "seccomp", "drop_bounding", "set_ids", "capset", "find_program")
+    assert in_order(
+        calls(plan().child),
+        "pivot_root",
+        "umount2",
+        "close_on_exec",
+        "seccomp",
+        "drop_bounding",
+        "set_ids",
+        "capset",
+        "find_program",
+    )
     strict = plan(lambda document: document["process"].update(noNewPrivileges=True))
-    assert in_order(calls(strict.child), "drop_bounding", "set_ids", "capset", "set_no_new_privs", "seccomp", "find_program", "execve")
+    assert in_order(
+        calls(strict.child), "drop_bounding", "set_ids", "capset", "set_no_new_privs", "seccomp", "find_program", "execve"
+    )
 
 
 def test_what_is_needed_from_the_machine_is_opened_before_the_pivot() -> None:
     child = calls(plan(barrier="/run/x").child)
-    assert in_order(child, "open_null", "open_barrier", "mask_path", "seal_interpreter", "pivot_root", "umount2", "barrier", "execve")
+    assert in_order(
+        child, "open_null", "open_barrier", "mask_path", "seal_interpreter", "pivot_root", "umount2", "barrier", "execve"
+    )
 
 
 def test_cgroups_come_before_anything_can_use_them() -> None:
@@ -99,7 +117,7 @@ def test_a_user_namespace_gets_its_sources_from_the_parent() -> None:
     assert calls(one.before)[-2:] == ["make_file_system", "open_tree"]
     assert calls(one.beside) == ["attach_cgroup", "check_cgroup", "write_id_maps"]
     child = calls(one.child)
-    assert in_order(child, "wait_for_parent", "become_root", "attach_rootfs", "attach_in_root", "bind_device")
+    assert in_order(child, "wait_for_parent", "attach_rootfs", "become_root", "attach_in_root", "bind_device")
     assert "mknod_in_root" not in child
     assert "bind_in_root" not in child
 
@@ -110,7 +128,9 @@ def test_a_joined_user_namespace_owns_the_new_ones() -> None:
 
     one = plan(joined)
     assert one.flags == 0
-    assert in_order(calls(one.child), "setns", "become_root", "unshare", "be_born_again", "pivot_root")
+    assert in_order(
+        calls(one.child), "wait_for_parent", "setns", "unshare", "be_born_again", "attach_rootfs", "become_root", "pivot_root"
+    )
 
 
 def test_time_offsets_are_written_before_anybody_is_inside() -> None:
@@ -126,7 +146,9 @@ def test_the_cgroup_file_systems() -> None:
     mounted = [step.arguments[:3] for step in plan().child if step.call == "mount_in_root" and "cgroup" in str(step.arguments[0])]
     assert mounted == [("cgroup2", "cgroup2", "/sys/fs/cgroup")]
     one = plan(cgroup_layout=V1)
-    mounted = [step.arguments[:3] for step in one.child if step.call == "mount_in_root" and "/sys/fs/cgroup" in str(step.arguments[2])]
+    mounted = [
+        step.arguments[:3] for step in one.child if step.call == "mount_in_root" and "/sys/fs/cgroup" in str(step.arguments[2])
+    ]
     assert [each[2] for each in mounted] == ["/sys/fs/cgroup", "/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/pids"]
     assert ("cpu,cpuacct", "/sys/fs/cgroup/cpuacct") in [step.arguments for step in one.child if step.call == "symlink_in_root"]
 
@@ -213,7 +235,9 @@ def test_what_is_not_supported(change: Any, word: str) -> None:
 
 def test_unknown_capabilities_are_warned_of() -> None:
     """The specification: what cannot be mapped to the kernel is logged, not refused."""
-    assert plan(lambda d: d["process"]["capabilities"]["bounding"].append("CAP_FLY")).warnings == ("unknown capabilities are left out: CAP_FLY",)
+    assert plan(lambda d: d["process"]["capabilities"]["bounding"].append("CAP_FLY")).warnings == (
+        "unknown capabilities are left out: CAP_FLY",
+    )
 
 
 _subsets = st.sets(st.sampled_from(["pid", "network", "ipc", "uts", "cgroup", "time"]))

@@ -89,7 +89,9 @@ def test_nothing_is_bound_over_proc(rootfs: Path, context: Context, canary: Path
 
 def test_what_only_informs_may_be_replaced(image: Path, context: Context, canary: Path) -> None:
     document = stage.config(image, "cat", "/proc/uptime")
-    document["mounts"].append({"destination": "/proc/uptime", "type": "bind", "source": str(canary / "file"), "options": ["bind", "ro"]})
+    document["mounts"].append(
+        {"destination": "/proc/uptime", "type": "bind", "source": str(canary / "file"), "options": ["bind", "ro"]}
+    )
     assert stage.run(document, context).output == "untouched"
 
 
@@ -255,7 +257,9 @@ def test_sysctls_of_the_machine_are_refused(image: Path, context: Context, sysct
 
 
 def test_sysctls_of_its_own_namespaces_are_set(image: Path, context: Context) -> None:
-    document = stage.config(image, "cat", "/proc/sys/kernel/msgmax", "/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv4/conf/lo/arp_ignore")
+    document = stage.config(
+        image, "cat", "/proc/sys/kernel/msgmax", "/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv4/conf/lo/arp_ignore"
+    )
     document["linux"]["sysctl"] = {"kernel.msgmax": "4321", "net.ipv4.ip_forward": "1", "net/ipv4/conf/lo/arp_ignore": "2"}
     before = Path("/proc/sys/kernel/msgmax").read_text()
     assert stage.run(document, context).lines == ["4321", "1", "2"]

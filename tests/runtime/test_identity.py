@@ -48,7 +48,21 @@ def test_more_groups() -> None:
 
 @pytest.mark.parametrize(
     "user",
-    ["+0", "-1", "2147483648", "4294967296", "99999999999999999999", "a b", "a:b:c", "a/b", "0:2147483648", "alice:+1", "x\n", "\tx", "0x0 "],
+    [
+        "+0",
+        "-1",
+        "2147483648",
+        "4294967296",
+        "99999999999999999999",
+        "a b",
+        "a:b:c",
+        "a/b",
+        "0:2147483648",
+        "alice:+1",
+        "x\n",
+        "\tx",
+        "0x0 ",
+    ],
 )
 def test_refused(user: str) -> None:
     """CVE-2024-40635 and its kin."""
@@ -112,8 +126,14 @@ def test_in_a_container(image: Path, context: Context, user: str, line: str) -> 
 
 @pytest.mark.kernel
 def test_ids_of_the_specification(image: Path, context: Context) -> None:
-    document = stage.config(image, "sh", "-c", "id; echo $HOME; umask", user={"uid": 1000, "gid": 100, "additionalGids": [10, 55], "umask": 0o77})
-    assert stage.run(document, context).lines == ["uid=1000(alice) gid=100(users) groups=10(wheel),55,100(users)", "/home/alice", "0077"]
+    document = stage.config(
+        image, "sh", "-c", "id; echo $HOME; umask", user={"uid": 1000, "gid": 100, "additionalGids": [10, 55], "umask": 0o77}
+    )
+    assert stage.run(document, context).lines == [
+        "uid=1000(alice) gid=100(users) groups=10(wheel),55,100(users)",
+        "/home/alice",
+        "0077",
+    ]
 
 
 @pytest.mark.kernel

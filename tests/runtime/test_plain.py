@@ -1,4 +1,6 @@
-"""The executor and the parent's side: what is told, and that a birth which fails at any step leaves nothing (see `nothing_left`)."""
+"""The executor and the parent's side: what is told, and that a birth which fails at any step leaves nothing (see
+`nothing_left`).
+"""
 
 from __future__ import annotations
 
@@ -88,7 +90,9 @@ def test_a_child_that_is_killed_is_a_failure(image: Path, context: Context, monk
 
 def test_killed_from_outside(image: Path, context: Context, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "barrier")
-    born = birth.plan(runtimespec.decode(stage.config(image, "true")), dataclasses.replace(context, barrier=str(tmp_path / "barrier")))
+    born = birth.plan(
+        runtimespec.decode(stage.config(image, "true")), dataclasses.replace(context, barrier=str(tmp_path / "barrier"))
+    )
     with stage.Running(born, cgroup=context.cgroup) as running:
         assert running.nascent is not None
         os.kill(running.nascent.pid, signal.SIGKILL)
@@ -176,7 +180,7 @@ def test_stdin_reaches_the_program(image: Path, context: Context) -> None:
 def test_more_descriptors_are_passed_on_in_order(image: Path, context: Context) -> None:
     null = os.open("/dev/null", os.O_RDWR)
     pipes = [os.pipe() for _ in range(3)]
-    born = birth.plan(runtimespec.decode(stage.config(image, "sh", "-c", "for i in 3 4 5; do eval \"echo $i >&$i\"; done")), context)
+    born = birth.plan(runtimespec.decode(stage.config(image, "sh", "-c", 'for i in 3 4 5; do eval "echo $i >&$i"; done')), context)
     nascent = life.bear(born, life.Stdio(null, null, null, tuple(write for _, write in reversed(pipes))))
     stage.follow(nascent)
     assert nascent.failure is None
@@ -213,8 +217,12 @@ def test_a_limit_that_the_kernel_refuses(image: Path, context: Context) -> None:
 
 def test_a_limit_above_the_hard_limit_needs_a_capability(image: Path, context: Context) -> None:
     """This machine's root lacks CAP_SYS_RESOURCE."""
-    hard = int(next(line for line in Path("/proc/self/limits").read_text().splitlines() if line.startswith("Max open files")).split()[4])
-    error = stage.failure(stage.config(image, "true", rlimits=[{"type": "RLIMIT_NOFILE", "soft": hard + 1, "hard": hard + 1}]), context)
+    hard = int(
+        next(line for line in Path("/proc/self/limits").read_text().splitlines() if line.startswith("Max open files")).split()[4]
+    )
+    error = stage.failure(
+        stage.config(image, "true", rlimits=[{"type": "RLIMIT_NOFILE", "soft": hard + 1, "hard": hard + 1}]), context
+    )
     assert "CAP_SYS_RESOURCE is missing" in str(error)
 
 
@@ -241,7 +249,8 @@ def test_capabilities_that_nobody_has_are_warned_of(image: Path, context: Contex
 
 def test_ambient_capabilities_reach_a_user(image: Path, context: Context) -> None:
     document = stage.config(image, "grep", "-E", "Cap(Eff|Amb)", "/proc/self/status")
-    document["process"]["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted", "inheritable", "ambient"), ["CAP_NET_RAW"])
+    kinds = ("bounding", "effective", "permitted", "inheritable", "ambient")
+    document["process"]["capabilities"] = {kind: ["CAP_NET_RAW"] for kind in kinds}
     outcome = stage.run(document, dataclasses.replace(context, user="alice"))
     assert outcome.lines == ["CapEff:\t0000000000002000", "CapAmb:\t0000000000002000"]
 

@@ -69,7 +69,7 @@ def plan(spec: Spec, context: Context) -> Birth:
             *namespaces.find(spec),
             # A user namespace's root may not reach the machine's directories: what comes from there is opened or made by the
             # parent.
-            *(rootfs.prepare(context) if mapped else ()),
+            *(rootfs.prepare(spec, context) if mapped else ()),
             *(mounts.prepare(spec) if mapped else ()),
         ),
         detour=(*namespaces.detour(spec),),
@@ -81,12 +81,13 @@ def plan(spec: Spec, context: Context) -> Birth:
         ),
         child=(
             *alone(),
-            *namespaces.join(spec),
             # With ids to be mapped nothing works before they are; otherwise parent and child go on side by side for a while.
-            *((WAIT, *namespaces.take_ids(spec)) if mapped else ()),
+            *((WAIT,) if mapped else ()),
+            *namespaces.join(spec),
+            *rootfs.enter(spec, context, prepared=mapped),
+            *namespaces.take_ids(spec),
             *_names(spec),
             *_keep_from_the_machine(spec, process, context),
-            *rootfs.enter(spec, context, prepared=mapped),
             *(() if mapped else (WAIT,)),
             *namespaces.hide_cgroups(spec),
             *mounts.plan(spec, context, prepared=mapped),

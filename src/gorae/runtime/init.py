@@ -12,7 +12,7 @@ import os
 import signal
 from typing import NoReturn
 
-from gorae.linux import fd, process
+from gorae.linux import capability, fd, process
 
 # What the kernel sends for a fault of PID 1's own, and job control that is the terminal's affair.
 KEPT = {
@@ -47,6 +47,10 @@ def _take_the_terminal() -> None:
 
 def stay(program: int) -> NoReturn:
     """Run until the program ends, then end with its exit code (128 + n for signal n)."""
+    if os.getuid() != 0:
+        # The program loses its capabilities at execve; this process does not execute anything, so it lays them down itself.
+        capability.clear_ambient()
+        capability.set(0, 0, 0)
     fd.close_range(0)
     process.set_name("init")
     while True:

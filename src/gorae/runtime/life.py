@@ -1,9 +1,9 @@
 """The parent's side of a birth: bear a child, follow it without blocking, bury what is left.
 
-    bear ──▶ Nascent ── fileno() readable ─▶ advance() ──▶ False … True
-                                                            ├─ failure is None   the program runs (or waits at its barrier)
-                                                            └─ failure           nothing is left: the child is reaped, its cgroups are
-                                                                                 removed, all descriptors closed
+bear ──▶ Nascent ── fileno() readable ─▶ advance() ──▶ False … True
+                                                        ├─ failure is None   the program runs (or waits at its barrier)
+                                                        └─ failure           nothing is left: the child is reaped, its cgroups are
+                                                                             removed, all descriptors closed
 """
 
 from __future__ import annotations
@@ -98,6 +98,9 @@ class Nascent:
                 message, descriptors = fd.receive_message(self._report, MOST, 1, _socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return False
+            except ConnectionResetError:
+                # The child ended without having read "go"; what it said comes next (net/unix/af_unix.c, unix_release_sock).
+                continue
             except OSError as error:
                 self._fail(
                     BirthError(f"the child's report cannot be read: {error.strerror}", step="report", errno=error.errno or 0)
@@ -119,6 +122,8 @@ class Nascent:
         while not self._done:
             try:
                 message, descriptors = fd.receive_message(self._report, MOST, 1, _socket.MSG_DONTWAIT)
+            except ConnectionResetError:
+                continue
             except OSError:
                 return None
             if not message:
@@ -192,26 +197,46 @@ class Nascent:
 
     def undo(self) -> None:
         self._done = True
+        if self.pid:
+            self._end_child(self.pid, self.pidfd)
+            self.pidfd = -1
+            self._end_sibling()
         self._report.close()
         if self._scene.report is not None:
             self._scene.report.close()
         self._scene.close()
-        if self.pid:
-            try:
-                process.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            try:
-                os.waitpid(self.pid, 0)
-            except ChildProcessError:
-                pass
-            os.close(self.pidfd)
-            self.pidfd = -1
         if self.console is not None:
             os.close(self.console)
             self.console = None
         if self._scene.made_cgroup is not None:
             bury(self._scene.made_cgroup, self._scene.layout)
+
+    def _end_child(self, pid: int, pidfd: int) -> None:
+        try:
+            process.pidfd_send_signal(pidfd, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        os.close(pidfd)
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:
+            pass
+
+    def _end_sibling(self) -> None:
+        """be_born_again may have been the last thing that the child told; nothing else is waiting on the socket of a dead one."""
+        while True:
+            try:
+                message, descriptors = fd.receive_message(self._report, MOST, 1, _socket.MSG_DONTWAIT)
+            except ConnectionResetError:
+                continue
+            except OSError:
+                return
+            for descriptor in descriptors:
+                os.close(descriptor)
+            if not message:
+                return
+            if message[:1] == plain.PID:
+                self._end_child(int(message[1:]), process.pidfd_open(int(message[1:])))
 
     def do(self, steps: tuple[Step, ...]) -> None:
         """The parent's own steps. A system call's failure becomes a BirthError; what an argument is refused for keeps its own

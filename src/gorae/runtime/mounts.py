@@ -176,6 +176,9 @@ def attach_tree(
         mount_setattr(tree, "", libc.AT_RECURSIVE if kind & MS_REC else 0, propagation=kind & ~MS_REC)
     target = open_target(scene, destination, is_directory, procfs=statfs(tree).type == PROC_SUPER_MAGIC)
     try:
+        if stat.S_ISDIR(os.fstat(target).st_mode) != is_directory:
+            words = "are you trying to mount a directory onto a file (or vice-versa)? check the type of the source"
+            raise libc.failure("mount", errno.ENOTDIR, destination, words)
         attach(tree, target)
     finally:
         os.close(target)

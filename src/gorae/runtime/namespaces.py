@@ -82,7 +82,6 @@ def join(spec: Spec) -> Iterator[Step]:
             yield Step("setns", (kind, BY_OCI[kind].flag), f"the {kind} namespace of {path}")
     if _joins_user(spec):
         yield Step("setns", ("user", CLONE_NEWUSER), f"the user namespace of {spaces['user']}")
-        yield Step("become_root", (), "with its root user")
         rest = _new(spec) & ~CLONE_NEWPID
         if rest:
             yield Step("unshare", (rest,), "the new namespaces, as that user namespace's own")
@@ -91,8 +90,9 @@ def join(spec: Spec) -> Iterator[Step]:
 
 
 def take_ids(spec: Spec) -> Iterator[Step]:
-    if wanted(spec).get("user") == "":
-        yield Step("become_root", (), "the ids are mapped: it takes the one that is root inside")
+    """Not before the root file system stands: the way to root.path may be closed to whoever is root inside."""
+    if "user" in wanted(spec):
+        yield Step("become_root", (), "the ids are mapped: it takes the ones that are root inside")
 
 
 def hide_cgroups(spec: Spec) -> Iterator[Step]:

@@ -210,11 +210,13 @@ def barrier(scene: Scene) -> None:
     _tell_warnings(scene)
     _tell(scene, BARRIER)
     program.wait_at_barrier(scene)
+    scene.released = True
 
 
 def execve(scene: Scene, arguments: tuple[str, ...]) -> None:
     _tell_warnings(scene)
-    _tell(scene, EXEC)
+    if not _tell(scene, EXEC) and not scene.released:
+        os._exit(1)  # whoever wanted this program is gone
     program.execve(scene, arguments)
 
 

@@ -56,14 +56,12 @@ def path(spec: Spec, context: Context) -> str:
     return given if given.startswith("/") else f"{context.bundle.rstrip('/')}/{given}"
 
 
-def prepare(context: Context) -> Iterator[Step]:
+def prepare(spec: Spec, context: Context) -> Iterator[Step]:
     """For the parent of a user namespace: file systems are made with the machine's rights, mounted nowhere."""
     for number, layer in enumerate(context.rootfs):
         if layer.type == "bind":
             yield Step(
-                "open_tree",
-                (f"rootfs:{number}", layer.source, True),
-                "the root file system, before its directories are out of reach",
+                "open_tree", (f"rootfs:{number}", layer.source, True), "the root file system, while its directories are in reach"
             )
         else:
             yield Step(
@@ -71,6 +69,8 @@ def prepare(context: Context) -> Iterator[Step]:
                 (f"rootfs:{number}", layer.type, layer.source, layer.options),
                 f"the {layer.type} is made with the machine's rights; it is mounted nowhere yet",
             )
+    if not context.rootfs:
+        yield Step("open_tree", ("rootfs:0", path(spec, context), True), "the root file system, while its directories are in reach")
 
 
 def enter(spec: Spec, context: Context, prepared: bool) -> Iterator[Step]:
@@ -95,7 +95,9 @@ def enter(spec: Spec, context: Context, prepared: bool) -> Iterator[Step]:
             yield Step("bind_rootfs", (layer.source, where, *attributes(parse(layer.options).flags, 0)), reason)
         else:
             yield Step("mount_rootfs", (layer.type, layer.source, where, layer.options), reason)
-    if not context.rootfs:
+    if not context.rootfs and prepared:
+        yield Step("attach_rootfs", ("rootfs:0", where, 0, 0), "pivot_root wants a mount, so the directory is bound to itself")
+    elif not context.rootfs:
         yield Step("bind_rootfs", (where, where, 0, 0), "pivot_root wants a mount, so the directory is bound to itself")
 
 

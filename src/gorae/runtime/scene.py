@@ -53,6 +53,8 @@ class Scene:
     """Signals that the parent ignores, and the child would."""
     bounding: int = -1
     """The parent's bounding set, which is the child's until a user namespace gives it all; -1: ask the kernel."""
+    released: bool = False
+    """The barrier has been passed: by then the parent may be gone for good."""
     sealed: bool = False
     """True once the files in sight are the image's: nothing may be imported or opened by name any more."""
 
