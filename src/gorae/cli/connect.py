@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from pathlib import Path
 
 import click
 
@@ -18,7 +17,7 @@ from gorae.client.endpoint import DEFAULT_SOCKET, find
 from gorae.client.engine import Engine
 from gorae.errors import Unavailable
 
-LOG = Path(DEFAULT_SOCKET).with_name("goraed.log")
+LOG = f"{os.path.dirname(DEFAULT_SOCKET)}/goraed.log"
 PATIENCE = 15.0
 PAUSE = 0.005
 
@@ -42,15 +41,15 @@ def _refuses_us() -> bool:
 
 def start_daemon(client: Engine) -> None:
     """Starts goraed and waits for its first answer."""
-    LOG.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+    os.makedirs(os.path.dirname(LOG), 0o711, exist_ok=True)
     arguments = [sys.executable, "-I", "-m", "gorae.daemon.main"]
     opened = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, str(LOG), opened, 0o600),
+        (os.POSIX_SPAWN_OPEN, 1, LOG, opened, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
-    size = LOG.stat().st_size if LOG.exists() else 0
+    size = os.path.getsize(LOG) if os.path.exists(LOG) else 0
     child = os.posix_spawn(sys.executable, arguments, dict(os.environ), file_actions=actions, setsid=True)
     deadline = time.monotonic() + PATIENCE
     ended = False
@@ -71,7 +70,9 @@ def start_daemon(client: Engine) -> None:
 
 def _last_words(start: int) -> str:
     try:
-        lines = LOG.read_bytes()[start:].decode(errors="replace").strip().splitlines()
+        with open(LOG, "rb") as file:
+            file.seek(start)
+            lines = file.read().decode(errors="replace").strip().splitlines()
     except OSError:
         lines = []
     return lines[-1] if lines else "it said nothing"
