@@ -14,6 +14,7 @@ import pytest
 from tests.api.fake_engine import FakeEngine
 
 from gorae.api.app import Api
+from gorae.wire import stdcopy
 
 
 class Answer:
@@ -94,6 +95,13 @@ def unchunked(data: bytes) -> bytes:
         body, data = body + data[:length], data[length + 2 :]
         if not length:
             return body
+
+
+def frames(data: bytes) -> list[tuple[int, bytes]]:
+    decoder = stdcopy.Decoder()
+    pieces = list(decoder.feed(data))
+    assert decoder.at_boundary
+    return pieces
 
 
 @pytest.fixture

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from gorae.engine.config import Config
 from gorae.engine.container import model
@@ -92,6 +95,8 @@ class Containers:
         self.failure: BaseException | None = None
         self.execs: dict[str, model.Exec] = {}
         self.closed_logs = 0
+        self.recorded = asyncio.Event()
+        self.recorded.set()
 
     def find(self, reference: str) -> model.Container:
         if self.failure is not None:
@@ -131,8 +136,6 @@ class Containers:
         return model.Created(id=identity, warnings=("engine's own",) if config.port_bindings else ())
 
     def _set(self, row: model.Container, **state: Any) -> None:
-        import msgspec
-
         fresh = msgspec.structs.replace(row.state, **state)
         self.rows[row.name] = msgspec.structs.replace(self.rows[row.name], state=fresh)
 
@@ -193,8 +196,6 @@ class Containers:
         return self.find(reference)
 
     async def sizes(self, container: model.Container) -> model.Container:
-        import msgspec
-
         return msgspec.structs.replace(container, size_rw=1, size_root=2)
 
     async def list(
@@ -235,8 +236,6 @@ class Containers:
             self.closed_logs += 1
 
     async def top(self, reference: str) -> Sequence[int]:
-        import os
-
         self.find(reference)
         return [os.getpid()]
 
@@ -271,10 +270,18 @@ class Containers:
         if detach:
             return None
         program = Program(config.tty)
-        task = asyncio.create_task(program.run(self.script))
+        self.execs[exec_id] = msgspec.structs.replace(self.execs[exec_id], running=True)
+        task = asyncio.create_task(self._live_exec(exec_id, program))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return model.Attachment(tty=config.tty, socket=program.theirs)
+
+    async def _live_exec(self, exec_id: str, program: Program) -> int:
+        """The record follows the end of the output, as it may when a supervisor tells of both."""
+        code = await program.run(self.script)
+        await self.recorded.wait()
+        self.execs[exec_id] = msgspec.structs.replace(self.execs[exec_id], running=False, exit_code=code)
+        return code
 
     async def exec_resize(self, exec_id: str, height: int, width: int) -> None:
         self.exec_inspect(exec_id)

@@ -16,7 +16,7 @@ from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import StreamResponse
 
 from gorae.api import errors, versions
-from gorae.api.call import Call
+from gorae.api.call import Call, Finished
 from gorae.api.connection import ApiServer
 from gorae.api.engine import Engine
 from gorae.api.router import Router
@@ -70,8 +70,11 @@ class Api:
             call = Call(request, self._engine, version, names, versions.HEADERS)
             return await endpoint(call)
         except ConnectionError:
-            raise
+            return Finished()  # the client has gone, or its answer was cut
         except Exception as error:
             status, message = errors.explain(error)
+            if call.hijacked:
+                log.warning("%s %s was cut: %s", request.method, request.path, message)
+                return Finished()
             log.debug("%s %s: %d %s", request.method, request.path, status, message)
             return call.failure(status, message)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import Response, StreamResponse
 
@@ -32,6 +33,20 @@ JSON = "application/json"
 log = logging.getLogger("gorae.api")
 
 
+class Finished(StreamResponse):
+    """What an endpoint returns when nothing is left to be sent: the connection ends, after what was written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.force_close()
+
+    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        return None
+
+
 @dataclass(frozen=True)
 class Call:
     request: BaseRequest
@@ -49,6 +64,10 @@ class Call:
         protocol = self.request.protocol
         assert isinstance(protocol, Connection)
         return protocol
+
+    @property
+    def hijacked(self) -> bool:
+        return isinstance(self.request.protocol, Connection) and self.request.protocol.raw
 
     def before(self, major: int, minor: int) -> bool:
         """Whether the client speaks a version older than this one."""

@@ -45,6 +45,7 @@ class Connection(RequestHandler):
         self._server = server
         self._growing: set[asyncio.Task[Any]] = set()
         self._guest: Guest | None = None
+        self.raw = False  # whether the head of a hijacked response is out: nothing of HTTP may follow
 
     @contextmanager
     def cancelling(self) -> Iterator[None]:

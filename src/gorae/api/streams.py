@@ -12,15 +12,16 @@ end-of-file becomes the program's; the program's end closes the connection.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import fcntl
+import socket
+import termios
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import StreamResponse
 
 from gorae.api.adapt.moment import fixed_rfc3339
-from gorae.api.call import Call
+from gorae.api.call import Call, Finished
 from gorae.api.connection import Connection
 from gorae.api.detach import Detacher
 from gorae.wire import stdcopy
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 RAW = "application/vnd.docker.raw-stream"
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
+
+HEAD_TURNS = 1000
 
 
 def media_type(call: Call, tty: bool) -> str:
@@ -47,6 +50,7 @@ class Join(asyncio.Protocol):
         self._stdin = stdin
         self._detacher = detacher
         self._client_full = False
+        self.program_ended = False
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def close(self) -> None:
@@ -70,6 +74,7 @@ class Join(asyncio.Protocol):
             self._client.write(data)
 
     def eof_received(self) -> bool:
+        self.program_ended = True
         self._end()
         return False
 
@@ -116,20 +121,6 @@ class Join(asyncio.Protocol):
             self._engine.resume_reading()
 
 
-class Hijacked(StreamResponse):
-    """What an endpoint returns after its connection was taken over: nothing is left to be sent."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.force_close()
-
-    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
-        return None
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        return None
-
-
 def switch(call: Call, kind: str) -> None:
     """The head of the response, after which the connection is raw: 101 for clients that asked to upgrade, 200 for old ones."""
     transport = call.request.transport
@@ -142,14 +133,44 @@ def switch(call: Call, kind: str) -> None:
         else ["HTTP/1.1 200 OK", f"Content-Type: {RAW}"]
     )
     lines += [f"{name}: {value}" for name, value in call.headers.items()]
+    call.connection.raw = True
     transport.write("\r\n".join([*lines, "", ""]).encode())
 
 
-async def splice(call: Call, attachment: Attachment, *, stdin: bool, detacher: Detacher | None) -> StreamResponse:
-    """Join the client and the attachment until one of them has ended. Owns the attachment. `switch` comes before."""
+async def head_is_read(call: Call) -> None:
+    """Wait until the client has taken the response's head from its socket, for a second at most.
+
+    docker-py reads the head through a buffer and then the stream from the bare socket: what arrived together with the head is lost
+    to it. dockerd takes so long to start a program that this never shows; here, output is quicker than a busy client.
+    """
+    transport = call.request.transport
+    sock = transport.get_extra_info("socket") if transport is not None else None
+    if sock is None or sock.family != socket.AF_UNIX:
+        return
+    unread = bytearray(4)
+    for turn in range(HEAD_TURNS):
+        fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, unread)  # SIOCOUTQ: what the other end has not read (unix(7))
+        if not any(unread):
+            return
+        await asyncio.sleep(0 if turn < 10 else 0.001)
+
+
+async def splice(
+    call: Call,
+    attachment: Attachment,
+    *,
+    stdin: bool,
+    detacher: Detacher | None,
+    until: Callable[[], Awaitable[None]] | None = None,
+) -> StreamResponse:
+    """Join the client and the attachment until one of them has ended. Owns the attachment. `switch` comes before.
+
+    When the program's side has ended, `until` is awaited before the client is told.
+    """
     connection = call.connection
     try:
         with connection.cancelling():
+            await head_is_read(call)
             if attachment.replay is not None:
                 encoder = LineEncoder(tty=attachment.tty, timestamps=False)
                 async for blocks in attachment.replay:
@@ -160,11 +181,13 @@ async def splice(call: Call, attachment: Attachment, *, stdin: bool, detacher: D
                 try:
                     connection.take_over(join)
                     await join.ended
+                    if join.program_ended and until is not None:
+                        await until()
                 finally:
                     join.close()
     finally:
         attachment.close()
-    return Hijacked()
+    return Finished()
 
 
 async def write(call: Call, data: bytes) -> None:

@@ -132,7 +132,7 @@ def host_config(value: model.Container, engine: EngineConfig) -> HostConfig:
         device_cgroup_rules=list(wish.device_cgroup_rules) or None,
         device_requests=[codec.convert(hostconfig.DeviceRequest, item) for item in wish.device_requests] or None,
         binds=list(wish.binds) or None,
-        log_config=hostconfig.LogConfig(type=value.log_driver, config=value.log_options),
+        log_config=hostconfig.LogConfig(type=_log_driver(value), config=value.log_options),
         network_mode=wish.network_mode,
         port_bindings=codec.convert(dict[str, list[hostconfig.PortBinding] | None], wish.port_bindings),
         restart_policy=hostconfig.RestartPolicy(
@@ -171,6 +171,11 @@ def host_config(value: model.Container, engine: EngineConfig) -> HostConfig:
         readonly_paths=_list(wish.readonly_paths),
         init=wish.init,
     )
+
+
+def _log_driver(value: model.Container) -> str:
+    """Who asked for none is told Docker's default: docker-py reads the output of `run` back for json-file and journald only."""
+    return value.config.log.driver or ("json-file" if value.log_driver == "local" else value.log_driver)
 
 
 def _resources(given: model.Resources) -> dict[str, Any]:

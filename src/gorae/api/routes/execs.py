@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+
 from aiohttp.web_response import StreamResponse
 
 from gorae.api import detach
 from gorae.api.adapt import create as wish
 from gorae.api.adapt.inspect import exec_inspect
-from gorae.api.call import Call
+from gorae.api.call import Call, Finished
 from gorae.api.errors import explain
 from gorae.api.router import Route
 from gorae.api.routes.containers import window
-from gorae.api.streams import Hijacked, media_type, splice, switch, write
-from gorae.errors import BirthError
+from gorae.api.streams import head_is_read, media_type, splice, switch, write
+from gorae.errors import BirthError, NotFound
 from gorae.wire import stdcopy
 from gorae.wire.exec import ExecCreateRequest, ExecStartRequest, IdResponse
 
@@ -44,14 +47,28 @@ async def start(call: Call) -> StreamResponse:
         raise
     assert attachment is not None  # only a detached start has none
     switch(call, media_type(call, attachment.tty))
-    return await splice(call, attachment, stdin=wanted.config.attach_stdin, detacher=detach.Detacher(keys))
+
+    async def until_recorded() -> None:
+        """Clients ask for the exit code as soon as the stream has ended, and once only: it must be there by then.
+
+        (A program that has closed its output and goes on keeps the stream open, as with dockerd.)
+        """
+        pause = 0.0
+        with suppress(NotFound):  # its container may be removed meanwhile
+            while call.engine.containers.exec_inspect(exec_id).running:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2 or 0.001, 0.1)
+
+    detacher = detach.Detacher(keys)
+    return await splice(call, attachment, stdin=wanted.config.attach_stdin, detacher=detacher, until=until_recorded)
 
 
 async def _tell(call: Call, error: BirthError, tty: bool) -> StreamResponse:
     text = explain(error)[1].encode() + b"\r\n"
     switch(call, media_type(call, tty))
+    await head_is_read(call)
     await write(call, text if tty else stdcopy.frame(stdcopy.STDOUT, text))
-    return Hijacked()
+    return Finished()
 
 
 async def inspect(call: Call) -> StreamResponse:
