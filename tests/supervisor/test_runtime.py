@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -274,6 +276,24 @@ async def test_a_start_takes_milliseconds(kernel: Kernel) -> None:
         await exit_of(client, f"c{number}")
         times.append(time.perf_counter() - began)
     assert statistics.median(times) < 0.1, times  # a bound that a loaded machine keeps; benchmarks/ measure
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--check"], 0, ""),
+        (["--check", "--state", "1"], 0, ""),
+        (["--check", "--state", "99"], 1, "this program reads"),
+        (["--ready", "x"], 1, "needs a number"),
+        (["--directory", "relative"], 1, "absolute"),
+        (["--dance"], 1, "unknown argument"),
+    ],
+)
+def test_the_command_line(words: list[str], status: int, said: str) -> None:
+    done = subprocess.run([sys.executable, "-I", "-S", REAL, *words], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_it_runs_in_a_read_only_view_of_the_interpreter() -> None:

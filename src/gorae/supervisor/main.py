@@ -8,7 +8,7 @@ need once, and sits in its loop. It ends by `shutdown` (or SIGTERM) without cont
 
     --ready FD    write a byte to this descriptor and close it, once the socket listens
     --resume FD   go on from this state: see `upgrade`
-    --check       load everything, then end: can this program run here?
+    --check       load everything, then end: can this program run here, and go on from a state of version `--state N`?
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import resource
 import signal
 from dataclasses import dataclass
 
-from gorae.errors import Conflict, GoraeError, InvalidArgument
+from gorae.errors import Conflict, GoraeError, InvalidArgument, Unsupported
 from gorae.linux import process
 from gorae.runtime import reexec
 from gorae.supervisor import server, upgrade
@@ -51,6 +51,7 @@ class Options:
     directory: str = ""
     ready: int = -1
     resume: int = -1
+    state: int = -1
     check: bool = False
 
 
@@ -88,6 +89,8 @@ def main() -> int:
     try:
         options = parse(sys.argv[1:])
         if options.check:
+            if options.state not in (-1, upgrade.VERSION):
+                raise Unsupported(f"state of version {options.state}: this program reads {upgrade.VERSION}")
             RuntimeExecutor().preload()
             return 0
         reexec.through_readonly_interpreter((MODULE, *sys.argv[1:]))
@@ -99,23 +102,25 @@ def main() -> int:
 
 def parse(words: list[str]) -> Options:
     """No argparse: it costs more memory than everything here."""
+    numbers = {"--ready": -1, "--resume": -1, "--state": -1}
     found: dict[str, str] = {}
     check = False
     rest = iter(words)
     for word in rest:
         if word == "--check":
             check = True
-        elif word in ("--directory", "--ready", "--resume"):
+        elif word in ("--directory", *numbers):
             found[word] = next(rest, "")
         else:
-            raise InvalidArgument(f"unknown argument {word!a}: only --directory, --ready, --resume and --check are known")
-    numbers = {name: found.get(name, "-1") for name in ("--ready", "--resume")}
-    if not all(text == "-1" or text.isdigit() for text in numbers.values()):
-        raise InvalidArgument("--ready and --resume need the number of a descriptor")
+            raise InvalidArgument(f"unknown argument {word!a}: --directory, --ready, --resume, --state and --check are known")
+    for name in numbers.keys() & found.keys():
+        if not found[name].isdecimal():
+            raise InvalidArgument(f"{name} needs a number, not {found[name]!a}")
+        numbers[name] = int(found[name])
     directory = found.get("--directory", "")
     if not check and not directory.startswith("/"):
         raise InvalidArgument("--directory needs an absolute path")
-    return Options(directory, int(numbers["--ready"]), int(numbers["--resume"]), check)
+    return Options(directory, numbers["--ready"], numbers["--resume"], numbers["--state"], check)
 
 
 def run(options: Options, executor: Executor, command: tuple[str, ...]) -> int:

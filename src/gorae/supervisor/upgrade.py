@@ -1,6 +1,6 @@
 """Execve of itself: a new program in the same process, so that the children stay children.
 
-    upgrade ─► no more requests are read ─► births in flight end ─► the new program is tried: `… --check`
+    upgrade ─► no more requests are read ─► births in flight end ─► the new program is tried: `… --check --state VERSION`
             ─► state to a sealed memfd, descriptors inheritable ─► execve … --resume FD ─► state read ─► answer, requests again
 
     memfd   ┌────────────┬───────────┬────────┬────────┬ …
@@ -65,7 +65,8 @@ class Upgrade:
         try:
             # A program that cannot even start would leave the containers without a parent.
             words = self._argv if self._argv is not None else [sys.executable, "-I", "-S", PROGRAM]
-            self._trial = os.posix_spawn(words[0], [*words, "--check"], os.environ, setsigdef=(signal.SIGHUP, signal.SIGINT))
+            trial = [*words, "--check", "--state", str(VERSION)]
+            self._trial = os.posix_spawn(words[0], trial, os.environ, setsigdef=(signal.SIGHUP, signal.SIGINT))
         except OSError as error:
             self._fail(Unavailable(f"cannot start {words[0]}: {error.strerror}"))
             return
