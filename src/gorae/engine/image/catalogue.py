@@ -50,6 +50,12 @@ class Catalogue:
             raise NotFound(f"No such image: {id}")
         return str(row[0])
 
+    def knows_builtin(self, found: Record, name: str) -> bool:
+        """Is it here, just so and under its name? Then a start has nothing to write."""
+        query = "SELECT record FROM images JOIN names ON image = id WHERE id = ? AND name = ? AND builtin"
+        row = self.database.read(lambda connection: connection.execute(query, (found.image.id, name)).fetchone())
+        return row is not None and row[0] == record.encode(found)
+
     async def add(self, found: Record, snapshot: str, names: Iterable[str] = ()) -> tuple[str, ...]:
         """The image is there when this returns; names move to it. Answers the names that were taken from another image."""
         wanted = tuple(names)
@@ -57,6 +63,9 @@ class Catalogue:
         def write(connection: sqlite3.Connection) -> tuple[str, ...]:
             image = found.image
             values = (image.id, snapshot, time.time_ns(), image.builtin, record.encode(found))
+            if image.builtin:  # another version may have kept less of it
+                statement = "UPDATE images SET record = ?, snapshot = ?, builtin = 1 WHERE id = ?"
+                connection.execute(statement, (record.encode(found), snapshot, image.id))
             connection.execute("INSERT OR IGNORE INTO images (id, snapshot, added, builtin, record) VALUES (?, ?, ?, ?, ?)", values)
             return tuple(name for name in wanted if name_image(connection, name, image.id))
 

@@ -143,14 +143,17 @@ class Images:
     async def _make_builtin(self, hidden: Iterable[str]) -> None:
         await self._root.snapshots.host(hidden)
         data = builtin.configuration()
-        id = Digest.of(data)
+        id = str(Digest.of(data))
+        fresh = record.describe(data, (), builtin=True)
+        if self._catalogue.knows_builtin(fresh, builtin.NAME):
+            return
         # What this machine was before an upgrade is an ordinary, nameless image from now on: its containers still say that
         # they are of it.
         retire = "UPDATE images SET builtin = 0 WHERE builtin AND id != ?"
         await self._root.database.write(lambda connection: connection.execute(retire, (id,)).rowcount)
         async with await self._root.leases.take("host") as lease:
             await self._root.content.add(data, lease=lease.id, media_type=media_type.OCI_CONFIG)
-            await self._catalogue.add(record.describe(data, (), builtin=True), HOST, (builtin.NAME,))
+            await self._catalogue.add(fresh, HOST, (builtin.NAME,))
 
 
 def _new_name(repository: str, tag: str) -> str:

@@ -124,18 +124,7 @@ async def unpacking(
         descriptors = {"archive": archive, "target": root, "lowers": below}
         wishes = {"hash": hash, "hash_plain": hash_plain, "follow": follow, "sync": sync, "limits": asdict(limits)}
         line = json.dumps({**descriptors, **wishes}).encode() + b"\n"
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-I",
-            "-m",
-            "gorae.storage.archive.worker",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            pass_fds=(archive, root, *below),
-            env={"MALLOC_ARENA_MAX": "1"},  # each arena takes 64 MiB of address space
-            cwd="/",
-        )
+        process = await _start((archive, root, *below))
         assert process.stdin is not None
         work = Work(process, archive, tight)
         try:
@@ -146,6 +135,22 @@ async def unpacking(
                 process.kill()
             await asyncio.shield(process.wait())
             work._stderr.cancel()
+
+
+async def _start(descriptors: tuple[int, ...]) -> asyncio.subprocess.Process:
+    """Isolated: nothing in the environment or the directory of this process has a say in what it imports."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-I",
+        "-m",
+        "gorae.storage.archive.worker",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        pass_fds=descriptors,
+        env={"MALLOC_ARENA_MAX": "1"},  # each arena takes 64 MiB of address space
+        cwd="/",
+    )
 
 
 def _understood(answer: dict[str, object]) -> Unpacked:
