@@ -11,7 +11,7 @@ from gorae.errors import InvalidArgument
 from gorae.wire import hostconfig
 from gorae.wire.config import CreateRequest
 from gorae.wire.exec import ExecCreateRequest
-from gorae.wire.hostconfig import is_default
+from gorae.wire.hostconfig import HostConfig, is_default
 from gorae.wire.versions import Version
 
 # Fields of Docker's that no word of the engine stands for. At their default they say nothing; otherwise each becomes a warning.
@@ -31,74 +31,8 @@ UNHEEDED_HOST = {
 
 
 def container_config(request: CreateRequest, version: Version) -> model.ContainerConfig:
-    host = request.host_config
-    return model.ContainerConfig(
-        image=request.image,
-        command=_words(request.cmd),
-        entrypoint=_words(request.entrypoint),
-        environment=_tuple(request.env),
-        working_directory=request.working_dir,
-        user=request.user,
-        hostname=request.hostname,
-        domainname=request.domainname,
-        labels=request.labels or {},
-        tty=request.tty,
-        open_stdin=request.open_stdin,
-        stdin_once=request.stdin_once,
-        attach_stdin=request.attach_stdin,
-        attach_stdout=request.attach_stdout,
-        attach_stderr=request.attach_stderr,
-        stop_signal=request.stop_signal,
-        stop_timeout=request.stop_timeout,
-        exposed_ports=tuple(request.exposed_ports or ()),
-        volumes=tuple(request.volumes or ()),
-        healthcheck=_plain(request.healthcheck),
-        shell=_words(request.shell),
-        network_disabled=request.network_disabled,
-        binds=_tuple(host.binds),
-        mounts=tuple(_mount(mount, version) for mount in host.mounts or ()),
-        tmpfs=host.tmpfs or {},
-        volumes_from=_tuple(host.volumes_from),
-        volume_driver=host.volume_driver,
-        read_only=host.readonly_rootfs,
-        cap_add=_tuple(host.cap_add),
-        cap_drop=_tuple(host.cap_drop),
-        privileged=host.privileged,
-        security_opt=_tuple(host.security_opt),
-        resources=resources(host),
-        oom_score_adj=host.oom_score_adj,
-        cgroup_parent=host.cgroup_parent,
-        network_mode=host.network_mode or "default",
-        pid_mode=host.pid_mode,
-        ipc_mode=host.ipc_mode,
-        uts_mode=host.uts_mode,
-        cgroupns_mode=host.cgroupns_mode,
-        userns_mode=host.userns_mode,
-        init=host.init,
-        auto_remove=host.auto_remove,
-        restart_policy=restart_policy(host.restart_policy),
-        log=model.LogConfig(driver=host.log_config.type, options=host.log_config.config or {}),
-        shm_size=host.shm_size,
-        group_add=_tuple(host.group_add),
-        devices=tuple(_device(device) for device in host.devices or ()),
-        device_cgroup_rules=_tuple(host.device_cgroup_rules),
-        device_requests=tuple(_plain(item) for item in host.device_requests or ()),
-        sysctls=host.sysctls or {},
-        extra_hosts=_tuple(host.extra_hosts),
-        dns=_tuple(host.dns),
-        dns_options=_tuple(host.dns_options),
-        dns_search=_tuple(host.dns_search),
-        links=_tuple(host.links),
-        port_bindings=_plain(host.port_bindings) or {},
-        publish_all_ports=host.publish_all_ports,
-        networks=_plain(request.networking_config.endpoints_config) or {},
-        masked_paths=None if host.masked_paths is None else tuple(host.masked_paths),
-        readonly_paths=None if host.readonly_paths is None else tuple(host.readonly_paths),
-        storage_options=host.storage_opt or {},
-        annotations=host.annotations or {},
-        runtime=host.runtime,
-        console_size=console_size(host.console_size),
-    )
+    """A wish, from three parts. (A test goes through all fields of both shapes to see that none is forgotten.)"""
+    return model.ContainerConfig(**_portable(request), **_isolation(request.host_config), **_surroundings(request, version))
 
 
 def resources(given: hostconfig.Resources) -> model.Resources:
@@ -173,6 +107,90 @@ def console_size(given: list[int] | None) -> tuple[int, int]:
     if len(given) != 2 or not all(0 <= side <= 65535 for side in given):
         raise InvalidArgument(f"invalid ConsoleSize {given}: expected [height, width], each at most 65535")
     return (given[0], given[1])
+
+
+def _portable(request: CreateRequest) -> dict[str, Any]:
+    """What is the same on every machine."""
+    return {
+        "image": request.image,
+        "command": _words(request.cmd),
+        "entrypoint": _words(request.entrypoint),
+        "environment": _tuple(request.env),
+        "working_directory": request.working_dir,
+        "user": request.user,
+        "hostname": request.hostname,
+        "domainname": request.domainname,
+        "labels": request.labels or {},
+        "tty": request.tty,
+        "open_stdin": request.open_stdin,
+        "stdin_once": request.stdin_once,
+        "attach_stdin": request.attach_stdin,
+        "attach_stdout": request.attach_stdout,
+        "attach_stderr": request.attach_stderr,
+        "stop_signal": request.stop_signal,
+        "stop_timeout": request.stop_timeout,
+        "exposed_ports": tuple(request.exposed_ports or ()),
+        "volumes": tuple(request.volumes or ()),
+        "healthcheck": _plain(request.healthcheck),
+        "shell": _words(request.shell),
+        "network_disabled": request.network_disabled,
+    }
+
+
+def _isolation(host: HostConfig) -> dict[str, Any]:
+    """What keeps it apart from the machine and from others."""
+    return {
+        "read_only": host.readonly_rootfs,
+        "cap_add": _tuple(host.cap_add),
+        "cap_drop": _tuple(host.cap_drop),
+        "privileged": host.privileged,
+        "security_opt": _tuple(host.security_opt),
+        "resources": resources(host),
+        "oom_score_adj": host.oom_score_adj,
+        "cgroup_parent": host.cgroup_parent,
+        "network_mode": host.network_mode or "default",
+        "pid_mode": host.pid_mode,
+        "ipc_mode": host.ipc_mode,
+        "uts_mode": host.uts_mode,
+        "cgroupns_mode": host.cgroupns_mode,
+        "userns_mode": host.userns_mode,
+        "group_add": _tuple(host.group_add),
+        "devices": tuple(_device(device) for device in host.devices or ()),
+        "device_cgroup_rules": _tuple(host.device_cgroup_rules),
+        "device_requests": tuple(_plain(item) for item in host.device_requests or ()),
+        "sysctls": host.sysctls or {},
+        "masked_paths": None if host.masked_paths is None else tuple(host.masked_paths),
+        "readonly_paths": None if host.readonly_paths is None else tuple(host.readonly_paths),
+        "runtime": host.runtime,
+    }
+
+
+def _surroundings(request: CreateRequest, version: Version) -> dict[str, Any]:
+    """What the machine adds: files, names, logs, its life."""
+    host = request.host_config
+    return {
+        "binds": _tuple(host.binds),
+        "mounts": tuple(_mount(mount, version) for mount in host.mounts or ()),
+        "tmpfs": host.tmpfs or {},
+        "volumes_from": _tuple(host.volumes_from),
+        "volume_driver": host.volume_driver,
+        "init": host.init,
+        "auto_remove": host.auto_remove,
+        "restart_policy": restart_policy(host.restart_policy),
+        "log": model.LogConfig(driver=host.log_config.type, options=host.log_config.config or {}),
+        "shm_size": host.shm_size,
+        "extra_hosts": _tuple(host.extra_hosts),
+        "dns": _tuple(host.dns),
+        "dns_options": _tuple(host.dns_options),
+        "dns_search": _tuple(host.dns_search),
+        "links": _tuple(host.links),
+        "port_bindings": _plain(host.port_bindings) or {},
+        "publish_all_ports": host.publish_all_ports,
+        "networks": _plain(request.networking_config.endpoints_config) or {},
+        "storage_options": host.storage_opt or {},
+        "annotations": host.annotations or {},
+        "console_size": console_size(host.console_size),
+    }
 
 
 def _mount(given: hostconfig.Mount, version: Version) -> model.Mount:
