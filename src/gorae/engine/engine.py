@@ -34,7 +34,7 @@ from gorae.supervisor.protocol import Event, ExecExited, Exited, Living, OutOfMe
 
 
 class Engine:
-    """Open one with `await Engine.open(config)`, or `async with Engine(config) as engine`.
+    """Open one with `await Engine.open(config)`, or `async with await Engine.open(config) as engine`.
 
     `containers`, `images`, `events` and `system` are the library. `aclose()` leaves containers running; when none is, the
     supervisor is asked to leave as well.
@@ -51,6 +51,7 @@ class Engine:
         self.events = Events()
         self._entries = Entries()
         self._stack = AsyncExitStack()
+        self._opened = False
         self._life: Life
         self._execs: Execs
         self._premises: Premises
@@ -69,11 +70,13 @@ class Engine:
         await self._stack.aclose()
 
     async def __aenter__(self) -> Self:
-        try:
-            await self._open()
-        except BaseException:
-            await self._stack.aclose()
-            raise
+        if not self._opened:
+            self._opened = True
+            try:
+                await self._open()
+            except BaseException:
+                await self._stack.aclose()
+                raise
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
@@ -129,7 +132,10 @@ class Engine:
     async def _leave(self, supervision: Supervision) -> None:
         """Containers run on; their descriptors here are only duplicates."""
         await self._life.aclose()
-        await supervision.aclose(leave=not any(entry.container.state.running for entry in self._entries))
+        idle = not any(entry.container.state.running for entry in self._entries)
+        await supervision.aclose(leave=idle)
+        if idle:
+            self._premises.leave_cgroup_parent()
         for entry in self._entries:
             entry.close_descriptors()
             entry.close_pending()

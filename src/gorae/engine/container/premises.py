@@ -9,6 +9,7 @@ cgroup   <cgroup parent>/<id>          the supervisor makes and removes it; here
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
@@ -103,6 +104,12 @@ class Premises:
                 cgroup.remove()
         except (OSError, errors.GoraeError) as error:
             log.error("a cgroup was left behind: %s", error)
+
+    def leave_cgroup_parent(self) -> None:
+        """Nothing of ours runs: the empty cgroup above goes as well, unless somebody else has put something there."""
+        for directory in self.facts.layout.place(self.config.cgroup_parent).paths().values():
+            with contextlib.suppress(OSError):
+                os.rmdir(directory)
 
     async def dismantle(self, container: Container) -> None:
         """Everything that `prepare` and a start made. What resists is told in the log and swept at the next start."""
