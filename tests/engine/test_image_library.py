@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import io
@@ -480,3 +481,52 @@ def nothing_is_left_running() -> Iterator[None]:
     before = set(os.listdir("/proc/self/fd"))
     yield
     assert len(set(os.listdir("/proc/self/fd")) - before) <= 3
+
+
+async def test_the_same_image_from_many_sides_while_garbage_is_collected(world: World) -> None:
+    archive, id = await two_layers(world)
+
+    async def collect() -> None:
+        while len(done) < 6:
+            await world.root.collect_garbage()
+            await asyncio.sleep(0)
+
+    async def bring() -> None:
+        done.append(await load(world, archive))
+
+    done: list[list[Loaded]] = []
+    async with asyncio.TaskGroup() as group:
+        group.create_task(collect())
+        for _ in range(6):
+            group.create_task(bring())
+    assert all(loaded[0].id == id for loaded in done)
+    assert world.counts() == (1 + 3, 1 + 2, 2)
+    upper = world.root.snapshots.upper(await world.images.rootfs(id))
+    assert sorted(os.listdir(upper)) == ["a", "again", "b"]
+
+
+async def test_a_load_that_is_cancelled_leaves_nothing(world: World) -> None:
+    archive, _ = await two_layers(world)
+    before = world.counts()
+    reached = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield archive[:3000]
+        reached.set()
+        await asyncio.Event().wait()
+
+    for run in (lambda: load_from(world, endless()), lambda: world.images.import_(endless())):
+        reached.clear()
+        task = asyncio.create_task(run())
+        await reached.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await world.root.collect_garbage()
+        assert world.counts() == before
+        assert os.listdir(os.path.join(world.root.content.directory, "ingest")) == []
+
+
+async def load_from(world: World, stream: AsyncIterator[bytes]) -> None:
+    async for _ in world.images.load(stream):
+        pass
