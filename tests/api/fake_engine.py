@@ -308,7 +308,7 @@ class Images:
         return (named, nameless)
 
     def get(self, reference: str) -> image_model.Image:
-        if reference not in (self.image.id, "tests/busybox", "tests/busybox:latest"):
+        if reference not in (self.image.id, "tests/busybox", "tests/busybox:latest", "busybox:latest"):
             raise NotFound(f"No such image: {reference}")
         return self.image
 

@@ -96,6 +96,8 @@ async def test_pull_of_what_is_here(api: Client) -> None:
     answer = await api.call("POST", "/images/create?fromImage=tests/busybox&tag=latest")
     assert answer.status == 200
     assert "up to date" in answer.json["status"]
+    completed = await api.call("POST", "/images/create?fromImage=registry.example/library/busybox&tag=latest")
+    assert completed.status == 200
     missing = await api.call("POST", "/images/create?fromImage=alpine&tag=3")
     assert missing.status == 404
     assert "alpine:3" in missing.message

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 
 from aiohttp.web_response import Response, StreamResponse
 
@@ -46,12 +48,15 @@ async def create(call: Call) -> StreamResponse:
         raise InvalidArgument("one of fromImage and fromSrc is needed")
     tag = call.query.text("tag")
     full = name if not tag else f"{name}{'@' if ':' in tag else ':'}{tag}"
-    try:
-        image = call.engine.images.get(full)
-    except NotFound:
+    image = None
+    # The stock client completes a bare name with a registry and `library/` before it asks.
+    for candidate in (full, re.sub(r"^[^/]+/library/", "", full)):
+        with suppress(NotFound):
+            image = image or call.engine.images.get(candidate)
+    if image is None:
         raise NotFound(
             f"No such image: {full}: pulling is not implemented in this version of gorae; `import` or `load` it, or use `host`"
-        ) from None
+        )
     async with call.stream(JSON) as response:
         await response.write(progress.line(progress.Line(status=f"Status: Image is up to date for {full} ({image.id})")))
     return response
