@@ -134,7 +134,7 @@ def parse_bytes(text: str) -> int:
 def _decode_path(kind: type, value: object) -> object:
     if kind is Path:
         if not isinstance(value, str | Path):
-            raise msgspec.ValidationError(f"a path is expected, not {value!r}")
+            raise TypeError(f"expected a path, not {value!r}")
         return Path(value)
     raise NotImplementedError(kind)
 

@@ -154,7 +154,7 @@ class Engine:
                 self._life.spawn(self._execs.ended(event))
             case OutOfMemory():
                 if entry is not None:
-                    self._life.out_of_memory(entry)
+                    self._life.tell(entry.container, "oom")
 
     async def _on_return(self, living: tuple[Living, ...]) -> None:
         await self._restorer.compare(living)

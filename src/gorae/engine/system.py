@@ -9,6 +9,7 @@ import time
 
 import msgspec
 
+from gorae.cgroup.layout import Layout
 from gorae.engine.config import Config
 from gorae.engine.container.entries import Entries
 from gorae.engine.container.facts import Facts
@@ -96,16 +97,7 @@ class System:
         statuses = [entry.status for entry in self._entries]
         running, paused = statuses.count("running"), statuses.count("paused")
         release = system.os_release()
-        memory = "memory" in layout.controllers
-        swap = layout.has("memory.swap.max") or layout.has("memory.memsw.limit_in_bytes")
-        cpu = "cpu" in layout.controllers
-        limits = {
-            "memory limit": memory,
-            "swap limit": swap,
-            "cpu cfs quota": cpu,
-            "cpu shares": cpu,
-            "pids limit": "pids" in layout.controllers,
-        }
+        limits = _limits(layout)
         return Info(
             id=self._identity,
             name=facts.hostname,
@@ -133,17 +125,11 @@ class System:
             file_descriptors=len(os.listdir("/proc/self/fd")),
             tasks=len(asyncio.all_tasks()),
             init=config.init,
-            memory_limit=memory,
-            swap_limit=swap,
-            cpu_shares=cpu,
-            cpu_quota=cpu,
-            cpuset="cpuset" in layout.controllers,
-            pids_limit="pids" in layout.controllers,
-            oom_kill_disable=layout.mode in ("v1", "hybrid"),
+            **{name: there for name, (_, there) in limits.items()},
             default_runtime=config.default_runtime,
             registry_mirrors=config.registry_mirrors,
             insecure_registries=config.insecure_registries,
-            warnings=tuple(f"WARNING: No {name} support" for name, there in limits.items() if not there),
+            warnings=tuple(f"WARNING: No {words} support" for words, there in limits.values() if not there),
             debug=config.debug,
         )
 
@@ -155,3 +141,18 @@ class System:
         if self._config.no_new_privileges:
             options.append("name=no-new-privileges")
         return tuple(options)
+
+
+def _limits(layout: Layout) -> dict[str, tuple[str, bool]]:
+    """Field of `Info` → Docker's words, and whether this machine can."""
+    cpu = "cpu" in layout.controllers
+    swap = layout.has("memory.swap.max") or layout.has("memory.memsw.limit_in_bytes")
+    return {
+        "memory_limit": ("memory limit", "memory" in layout.controllers),
+        "swap_limit": ("swap limit", swap),
+        "cpu_shares": ("cpu shares", cpu),
+        "cpu_quota": ("cpu cfs quota", cpu),
+        "cpuset": ("cpuset", "cpuset" in layout.controllers),
+        "pids_limit": ("pids limit", "pids" in layout.controllers),
+        "oom_kill_disable": ("oom kill disable", layout.mode in ("v1", "hybrid")),
+    }

@@ -52,10 +52,7 @@ def draft(
     find: Callable[[str], Container],
     host: Host = HOST,
 ) -> Draft:
-    """`directory` is the container's own;
-
-    `find` answers the container of a reference. Raises what `merge` and `volumes` raise, and `find`.
-    """
+    """`directory` is the container's own; `find` answers the container of a reference and raises when there is none."""
     config = with_ids(config, find)
     shared = modes.sharing(config)
     merged = merge(config, image.config)
@@ -68,41 +65,32 @@ def draft(
         image_id=image.id,
         config=config,
         state=State(),
-        path=merged.path,
-        arguments=merged.arguments,
-        environment=merged.environment,
-        command=merged.command,
-        entrypoint=merged.entrypoint,
-        working_directory=merged.working_directory,
-        user=merged.user,
+        **merged._asdict(),
         hostname=config.hostname or (facts.hostname if "host" in (shared.network, shared.uts) else identity[:12]),
-        labels=merged.labels,
-        stop_signal=merged.stop_signal,
         stop_timeout=config.stop_timeout,
-        exposed_ports=merged.exposed_ports,
-        volumes=merged.volumes,
         log_driver=driver,
         log_options=log_options,
         log_path="" if driver == "none" else str(directory / LOG_NAME),
         mounts=resolved.points,
     )
-    if other := shared.joined().get("network"):
-        joined = find(other)
-        container = msgspec.structs.replace(
-            container,
-            hostname=joined.hostname,
-            hostname_path=joined.hostname_path,
-            hosts_path=joined.hosts_path,
-            resolv_conf_path=joined.resolv_conf_path,
-        )
-        return Draft(container, {}, resolved.warnings)
-    container = msgspec.structs.replace(
+    other = shared.joined().get("network")
+    container = _with_files_of(container, find(other)) if other else _with_own_files(container, directory)
+    return Draft(container, {} if other else _texts(container, shared, defaults, host), resolved.warnings)
+
+
+def _with_files_of(container: Container, joined: Container) -> Container:
+    """Who shares a network shares its names."""
+    fields = ("hostname", "hostname_path", "hosts_path", "resolv_conf_path")
+    return msgspec.structs.replace(container, **{field: getattr(joined, field) for field in fields})
+
+
+def _with_own_files(container: Container, directory: Path) -> Container:
+    return msgspec.structs.replace(
         container,
         hostname_path=str(directory / "hostname"),
         hosts_path=str(directory / "hosts"),
         resolv_conf_path=str(directory / "resolv.conf"),
     )
-    return Draft(container, _texts(container, shared, defaults, host), resolved.warnings)
 
 
 def with_ids(config: ContainerConfig, find: Callable[[str], Container]) -> ContainerConfig:

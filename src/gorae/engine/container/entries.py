@@ -55,6 +55,11 @@ class Entry:
         else:
             self.ended.set()
 
+    def begin_anew(self) -> None:
+        """A start by hand: restarts are counted from here."""
+        self.restarts_in_a_row = 0
+        self.container = msgspec.structs.replace(self.container, restart_count=0)
+
     # ── those who wait ──
 
     def wait(self, condition: WaitCondition) -> asyncio.Future[WaitResult]:
@@ -74,6 +79,12 @@ class Entry:
         for future, condition in tuple(self._waiting.items()):
             if condition in conditions and not future.done():
                 future.set_result(self.result())
+
+    def end_execs(self) -> None:
+        """They die with PID 1."""
+        for identity, wish in self.execs.items():
+            if wish.running:
+                self.execs[identity] = msgspec.structs.replace(wish, running=False, pid=0, exit_code=137)
 
     # ── sockets that wait for the start ──
 

@@ -25,24 +25,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from gorae import errors
-from gorae.engine.container import draft, names, options, restart_policy, start
+from gorae.engine.container import names, options, restart_policy, start
 from gorae.engine.container.entries import Entries, Entry
 from gorae.engine.container.model import Container, ContainerConfig, Created, State, Status
 from gorae.engine.container.premises import Premises
 from gorae.engine.container.record import Records
 from gorae.engine.container.supervision import Supervision
+from gorae.engine.container.tasks import Tasks
+from gorae.engine.container.words import Deed, cannot_remove, event_attributes, refusal
 from gorae.engine.events import Events
 from gorae.supervisor.protocol import Exit, Started
-
-Deed = Literal["start", "exit", "backoff", "settle", "pause", "unpause", "remove", "fail"]
 
 TRANSITIONS: dict[Deed, dict[Status, Status]] = {
     "start": {"created": "running", "exited": "running", "restarting": "running"},
@@ -64,7 +63,6 @@ KILL_DEADLINE = 10.0  # from SIGKILL to the record of the end
 REMOVE_DEADLINE = 10.0
 CLOSE_DEADLINE = 5.0
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -77,7 +75,7 @@ class Life:
         self._records = records
         self._supervision = supervision
         self._events = events
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks()
         self.closing = False
 
     # ── create ──
@@ -88,7 +86,7 @@ class Life:
         name = names.check_name(name) if name else names.new_name(self._entries.taken)
         self._entries.claim(name, identity)
         try:
-            drafted = self._draft(identity, name, config)
+            drafted = self._premises.draft(identity, name, config, lambda reference: self._entries.find(reference).container)
             async with AsyncExitStack() as undo:
                 await self._premises.prepare(drafted, undo)
                 await self._records.insert(drafted.container)
@@ -99,23 +97,12 @@ class Life:
         self.tell(drafted.container, "create")
         return Created(id=identity, warnings=(*warnings, *drafted.warnings))
 
-    def _draft(self, identity: str, name: str, config: ContainerConfig) -> draft.Draft:
-        return draft.draft(
-            identity,
-            name,
-            config,
-            self._premises.images.get(config.image),
-            defaults=self._premises.config,
-            facts=self._premises.facts,
-            directory=self._premises.directory(identity),
-            find=lambda reference: self._entries.find(reference).container,
-        )
-
     # ── start ──
 
     async def start(self, entry: Entry, *, explain: bool = False) -> None:
         async with entry.lock:
             self._stop_backoff(entry)
+            entry.begin_anew()
             await self._start(entry, explain)
 
     async def _start(self, entry: Entry, explain: bool) -> None:
@@ -207,9 +194,10 @@ class Life:
             entry.set_state(state)
         else:
             await self._change(entry, "exit", state)
-        duration = max(0, end.finished_at - state.started_at) // 1_000_000_000
-        self.tell(entry.container, "die", exitCode=str(end.code), execDuration=str(duration))
-        if self._restart_wanted(entry, end):
+        duration = max(0, end.finished_at - state.started_at) / 1e9
+        self.tell(entry.container, "die", exitCode=str(end.code), execDuration=str(int(duration)))
+        entry.restarts_in_a_row = restart_policy.in_a_row(entry.restarts_in_a_row, duration)
+        if not self.closing and restart_policy.wanted_after(entry.container):
             await self._change(entry, "backoff", entry.container.state)
             self._begin_backoff(entry)
         else:
@@ -222,32 +210,13 @@ class Life:
         until then it can be read again).
         """
         entry.close_descriptors()
-        self._end_execs(entry)
+        entry.end_execs()
         await self._premises.clear_runtime(entry.container)
         with contextlib.suppress(errors.NotFound, errors.Conflict, errors.Unavailable):
             client = await self._supervision.client()
             await client.forget(entry.id)
 
-    def _end_execs(self, entry: Entry) -> None:
-        for identity, running in entry.execs.items():
-            if running.running:
-                entry.execs[identity] = msgspec.structs.replace(running, running=False, pid=0, exit_code=137)
-
-    def out_of_memory(self, entry: Entry) -> None:
-        self.tell(entry.container, "oom")
-
     # ── restart policy ──
-
-    def _restart_wanted(self, entry: Entry, end: Exit) -> bool:
-        config, state = entry.container.config, entry.container.state
-        ran_for = max(0, end.finished_at - state.started_at) / 1e9
-        entry.restarts_in_a_row = restart_policy.in_a_row(entry.restarts_in_a_row, ran_for)
-        return not self.closing and restart_policy.wanted(
-            config.restart_policy,
-            exit_code=end.code,
-            restarts=entry.container.restart_count if config.restart_policy.name == "on-failure" else entry.restarts_in_a_row,
-            stopped_by_user=state.stopped_by_user,
-        )
 
     def _begin_backoff(self, entry: Entry) -> None:
         entry.backoff = self.spawn(self._restart_later(entry, restart_policy.wait_before(entry.restarts_in_a_row)))
@@ -328,12 +297,7 @@ class Life:
             raise errors.Conflict(f"removal of container {entry.id} is already in progress")
         if entry.container.state.running or entry.starting:
             if not force:
-                verb = "Unpause and then stop" if entry.status == "paused" else "Stop"
-                kind = "paused" if entry.status == "paused" else "running"
-                raise errors.Conflict(
-                    f'cannot remove container "/{entry.container.name}": container is {kind}: You cannot remove a {kind} container '
-                    f"{entry.id}. {verb} the container before attempting removal or force remove"
-                )
+                raise errors.Conflict(cannot_remove(entry.container))
             await self._kill_before_removal(entry)
         if entry.gone.is_set():
             return
@@ -402,17 +366,11 @@ class Life:
 
     async def resume_policy(self, entry: Entry) -> None:
         """When the engine opens: a container that waited for a restart, or is to run always."""
-        state, config = entry.container.state, entry.container.config
         if entry.status == "restarting":
             self._begin_backoff(entry)
-        elif entry.status == "exited" and restart_policy.wanted_at_engine_start(
-            config.restart_policy,
-            exit_code=state.exit_code,
-            restarts=entry.container.restart_count,
-            stopped_by_user=state.stopped_by_user,
-        ):
+        elif entry.status == "exited" and restart_policy.wanted_at_engine_start(entry.container):
             async with entry.lock:
-                await self._change(entry, "backoff", state)
+                await self._change(entry, "backoff", entry.container.state)
                 self._begin_backoff(entry)
 
     # ── states ──
@@ -443,48 +401,11 @@ class Life:
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """A task of our own: it outlives the request that began it, and `aclose` waits for it."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (failure := task.exception()) is not None and not isinstance(failure, errors.GoraeError):
-            log.error("a task of a container's life failed", exc_info=failure)
+        return self._tasks.spawn(work)
 
     async def aclose(self) -> None:
         """Let what is under way come to its end, but nobody waits for a container that takes its time."""
         self.closing = True
         for entry in self._entries:
             self._stop_backoff(entry)
-        deadline = asyncio.get_running_loop().time() + CLOSE_DEADLINE
-        while self._tasks:
-            remaining = max(0.0, deadline - asyncio.get_running_loop().time())
-            _, pending = await asyncio.wait(tuple(self._tasks), timeout=remaining)
-            for task in pending:
-                task.cancel()
-
-
-def event_attributes(container: Container) -> dict[str, str]:
-    return container.labels | {"image": container.config.image, "name": container.name}
-
-
-def refusal(container: Container, deed: Deed) -> str:
-    """Docker's words."""
-    status, identity = container.state.status, container.id
-    match deed:
-        case "start" if status == "paused":
-            return "cannot start a paused container, try unpause instead"
-        case "start":
-            return f"container is marked for removal and cannot be started: {identity}"
-        case "pause" if status == "paused":
-            return f"container {identity} is already paused"
-        case "pause" if status == "restarting":
-            return f"container {identity} is restarting, wait until the container is running"
-        case "pause":
-            return f"container {identity} is not running"
-        case "unpause":
-            return f"Container {identity} is not paused"
-        case _:
-            return f"container {identity} is {status}: cannot {deed}"
+        await self._tasks.aclose(CLOSE_DEADLINE)

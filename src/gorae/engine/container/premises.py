@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -20,9 +21,9 @@ from gorae import errors
 from gorae.cgroup.group import Cgroup
 from gorae.engine.config import Config
 from gorae.engine.container import files
-from gorae.engine.container.draft import Draft
+from gorae.engine.container.draft import Draft, draft
 from gorae.engine.container.facts import Facts
-from gorae.engine.container.model import Container
+from gorae.engine.container.model import Container, ContainerConfig
 from gorae.engine.container.spec import cgroup_path
 from gorae.engine.image.images import Images
 from gorae.storage.snapshot.snapshotter import Mount, Snapshotter
@@ -48,6 +49,19 @@ class Premises:
 
     def root_mounts(self, container: Container) -> tuple[Mount, ...]:
         return self._snapshots.mounts(container.id)
+
+    def draft(self, identity: str, name: str, config: ContainerConfig, find: Callable[[str], Container]) -> Draft:
+        """NotFound in Docker's words for an image that is not there."""
+        return draft(
+            identity,
+            name,
+            config,
+            self.images.get(config.image),
+            defaults=self.config,
+            facts=self.facts,
+            directory=self.directory(identity),
+            find=find,
+        )
 
     async def prepare(self, draft: Draft, undo: AsyncExitStack) -> None:
         """Snapshot, directory and files; each one's undo is pushed."""

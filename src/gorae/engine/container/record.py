@@ -21,6 +21,7 @@ from gorae.storage.db.database import Database
 class StateRecord(Struct, frozen=True):
     state: State
     handle: dict[str, Any] = {}
+    restart_count: int = 0
 
 
 class Row(NamedTuple):
@@ -54,7 +55,7 @@ class Records:
 
     async def update(self, container: Container, handle: dict[str, Any]) -> None:
         """The new state (and restart count); nothing when the row is gone."""
-        state = _encode(StateRecord(state=container.state, handle=handle))
+        state = _encode(StateRecord(state=container.state, handle=handle, restart_count=container.restart_count))
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute("UPDATE containers SET state = ? WHERE id = ?", (state, container.id))
@@ -91,7 +92,8 @@ class Records:
         for identity, config, state in self._database.read(read):
             try:
                 record = _decode_state(state)
-                container = msgspec.structs.replace(_decode_container(config), state=record.state)
+                kept = _decode_container(config)
+                container = msgspec.structs.replace(kept, state=record.state, restart_count=record.restart_count)
             except msgspec.MsgspecError as error:
                 raise errors.CorruptData(f"database: container {identity}: {error}") from error
             rows.append(Row(container, record.handle))
@@ -99,7 +101,7 @@ class Records:
 
 
 def _config_of(container: Container) -> bytes:
-    return _encode(msgspec.structs.replace(container, state=State(), exec_ids=(), size_rw=None, size_root=None))
+    return _encode(msgspec.structs.replace(container, state=State(), restart_count=0, exec_ids=(), size_rw=None, size_root=None))
 
 
 def name_clash(name: str, identity: str) -> errors.Conflict:

@@ -11,7 +11,7 @@ The wait before the n-th restart in a row is 100 ms × 2ⁿ, at most 60 s; a con
 from __future__ import annotations
 
 from gorae import errors
-from gorae.engine.container.model import RestartPolicy
+from gorae.engine.container.model import Container, RestartPolicy
 
 FIRST_WAIT = 0.1
 LONGEST_WAIT = 60.0
@@ -43,19 +43,18 @@ def in_a_row(restarts: int, ran_for: float) -> int:
     return 0 if ran_for >= SETTLED_AFTER else restarts
 
 
-def wanted(policy: RestartPolicy, *, exit_code: int, restarts: int, stopped_by_user: bool) -> bool:
+def wanted_after(container: Container) -> bool:
     """Whether a container that has just ended is started again."""
-    if stopped_by_user:
+    policy, state = container.config.restart_policy, container.state
+    if state.stopped_by_user:
         return False
     if policy.name in ("always", "unless-stopped"):
         return True
     if policy.name == "on-failure":
-        return exit_code != 0 and (policy.maximum_retry_count == 0 or restarts < policy.maximum_retry_count)
+        return state.exit_code != 0 and (policy.maximum_retry_count == 0 or container.restart_count < policy.maximum_retry_count)
     return False
 
 
-def wanted_at_engine_start(policy: RestartPolicy, *, exit_code: int, restarts: int, stopped_by_user: bool) -> bool:
+def wanted_at_engine_start(container: Container) -> bool:
     """Whether a container that does not run is started when the engine opens (it ran once)."""
-    if policy.name == "always":
-        return True
-    return wanted(policy, exit_code=exit_code, restarts=restarts, stopped_by_user=stopped_by_user)
+    return container.config.restart_policy.name == "always" or wanted_after(container)
