@@ -21,8 +21,8 @@ from gorae.runtime import birth, life
 
 BUSYBOX = "/bin/busybox"
 APPLETS = """
-    sh cat ls echo id env stat mount umount grep sed awk sleep true false kill ps touch mkdir ln rm readlink dd hostname head tail wc
-    sort tr chmod chown mknod printf test tty stty cut find timeout unshare expr seq uname date pwd which
+    sh cat ls echo id env stat mount umount grep sed awk sleep true false kill ps touch mkdir ln rm readlink dd hostname head tail
+    wc sort tr chmod chown mknod printf test tty stty cut find timeout unshare expr seq uname date pwd which
 """
 PASSWD = """\
 root:x:0:0:root:/root:/bin/sh

@@ -14,14 +14,20 @@ from tests.runtime import stage
 pytestmark = pytest.mark.kernel
 
 SCRIPT = r"""
-grep -E '^(Cap|Seccomp|NoNewPrivs|Sig(Ign|Blk|Cgt)|Groups|Uid|Gid|Umask)' /proc/self/status | tr '\t' ' ' echo "fds: $(ls
-/proc/self/fd | tr '\n' ' ')" echo "host: $(hostname)" echo "pid: $$" for f in /proc/kcore /proc/keys /proc/timer_list
-/proc/interrupts; do [ -e $f ] && echo "mask $f: $(wc -c < $f)"; done for d in /proc/acpi /proc/scsi /sys/firmware; do [ -d $d ]
-&& echo "maskdir $d: $(ls -A $d | wc -l)"; done echo "writable below /proc/sys: $(find /proc/sys -type f -perm -200 2>/dev/null |
-while read f; do ( : >> $f ) 2>/dev/null && echo $f; done | wc -l)" touch /sys/x 2>&1; touch /sys/fs/cgroup/x 2>&1; touch
-/sys/fs/cgroup/memory/x 2>&1 echo "dev: $(ls /dev | sort | tr '\n' ' ')" for n in null zero full random urandom tty; do stat -c
-'%n %t:%T %a %F' /dev/$n; done for l in fd stdin stdout stderr ptmx; do echo "$l -> $(readlink /dev/$l)"; done for spec in "b 254
-0" "c 1 1" "c 10 229" "c 10 237" "c 10 200"; do
+grep -E '^(Cap|Seccomp|NoNewPrivs|Sig(Ign|Blk|Cgt)|Groups|Uid|Gid|Umask)' /proc/self/status | tr '\t' ' '
+echo "fds: $(ls /proc/self/fd | tr '\n' ' ')"
+echo "host: $(hostname)"
+echo "pid: $$"
+for f in /proc/kcore /proc/keys /proc/timer_list /proc/interrupts; do [ -e $f ] && echo "mask $f: $(wc -c < $f)"; done
+for d in /proc/acpi /proc/scsi /sys/firmware; do [ -d $d ] && echo "maskdir $d: $(ls -A $d | wc -l)"; done
+echo "writable below /proc/sys: $(
+  find /proc/sys -type f -perm -200 2>/dev/null | while read f; do ( : >> $f ) 2>/dev/null && echo $f; done | wc -l
+)"
+touch /sys/x 2>&1; touch /sys/fs/cgroup/x 2>&1; touch /sys/fs/cgroup/memory/x 2>&1
+echo "dev: $(ls /dev | sort | tr '\n' ' ')"
+for n in null zero full random urandom tty; do stat -c '%n %t:%T %a %F' /dev/$n; done
+for l in fd stdin stdout stderr ptmx; do echo "$l -> $(readlink /dev/$l)"; done
+for spec in "b 254 0" "c 1 1" "c 10 229" "c 10 237" "c 10 200"; do
   set -- $spec; mknod /tmp/node $1 $2 $3; dd if=/tmp/node of=/dev/null count=1 2>&1 | head -1; rm /tmp/node
 done
 echo "env: $(env | grep -v -E '^(PWD|SHLVL|_)=' | sort | tr '\n' ' ')"

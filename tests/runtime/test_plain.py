@@ -284,3 +284,9 @@ def test_burying_kills_what_is_left(image: Path, context: Context) -> None:
         assert life.bury(context.cgroup, context.cgroup_layout).warnings == ()
         assert not group.exists()
     assert life.bury(context.cgroup, context.cgroup_layout) == life.Remains(0)
+
+
+def test_scheduling(image: Path, context: Context) -> None:
+    document = stage.config(image, "sh", "-c", "awk '{print $19, $41}' /proc/self/stat")
+    document["process"].update(scheduler={"policy": "SCHED_BATCH", "nice": 3}, ioPriority={"class": "IOPRIO_CLASS_IDLE", "priority": 0})
+    assert stage.run(document, context).lines == ["3 3"]

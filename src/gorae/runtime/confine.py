@@ -1,12 +1,12 @@
 """What the program may do: limits, capabilities, seccomp. The order is the point, and is runc's.
 
-seccomp               first, when set-user-ID programs stay allowed: loading a filter then needs CAP_SYS_ADMIN
-bounding set          what no execve gives back                    (needs CAP_SETPCAP)
-keepcaps              or the next step would lose everything
-groups, user
-capset, ambient       exactly the asked-for sets; inheritable only as asked (Docker: never, CVE-2022-29162)
-no_new_privs
-seccomp               last, when no_new_privs makes it possible: it sees the fewest of our own calls
+    seccomp               first, when set-user-ID programs stay allowed: loading a filter then needs CAP_SYS_ADMIN
+    bounding set          what no execve gives back                    (needs CAP_SETPCAP)
+    keepcaps              or the next step would lose everything
+    groups, user
+    capset, ambient       exactly the asked-for sets; inheritable only as asked (Docker: never, CVE-2022-29162)
+    no_new_privs
+    seccomp               last, when no_new_privs makes it possible: it sees the fewest of our own calls
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The terminal: made in the container's own devpts, its master sent to the parent.
 
-/dev/pts/ptmx (of the container) ──open──▶ master ──SCM_RIGHTS──▶ parent
-                                   └─TIOCGPTPEER──▶ peer ─▶ 0, 1, 2 and the controlling terminal
-                                                    └──────▶ /dev/console, bound from the descriptor (CVE-2025-52565)
+    /dev/pts/ptmx (of the container) ──open──▶ master ──SCM_RIGHTS──▶ parent
+                                       └─TIOCGPTPEER──▶ peer ─▶ 0, 1, 2 and the controlling terminal
+                                                        └──────▶ /dev/console, bound from the descriptor (CVE-2025-52565)
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One more process in a running container: how it gets in. What it becomes then is the same as at birth.
 
-parent   pidfd of PID 1 ─▶ setns(pidfd, CLONE_NEWPID) ─▶ clone3 ─▶ back into its own pid namespace
-child    non-dumpable first: from now on the container's processes can see it (CVE-2016-9962, CVE-2019-5736)
-         ─▶ in the cgroups, "go" ─▶ setns(pidfd, all other kinds at once, Linux 5.8) ─▶ root "/" of the container
+    parent   pidfd of PID 1 ─▶ setns(pidfd, CLONE_NEWPID) ─▶ clone3 ─▶ back into its own pid namespace
+    child    non-dumpable first: from now on the container's processes can see it (CVE-2016-9962, CVE-2019-5736)
+             ─▶ in the cgroups, "go" ─▶ setns(pidfd, all other kinds at once, Linux 5.8) ─▶ root "/" of the container
 """
 
 from __future__ import annotations

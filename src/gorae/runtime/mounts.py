@@ -253,9 +253,9 @@ def open_target(scene: Scene, destination: str, directory: bool, *, procfs: bool
     clean = "/" + "/".join(part for part in destination.split("/") if part not in ("", "."))
     if clean == "/" or ".." in clean.split("/"):
         raise libc.failure("mount", errno.EINVAL, destination, "the target must be a path below the root, without ..")
+    inside = clean
     try:
         target = open_in_root(root, clean, DIRECTORY if directory else os.O_PATH, resolve=RESOLVE_NO_SYMLINKS)
-        inside = clean
     except OSError as error:
         if error.errno == errno.ELOOP and (ordinary or clean in ORDINARY):
             # A link at /proc would put procfs, and what is written into it, where the image wants (CVE-2019-19921, CVE-2026-41579).
@@ -264,8 +264,10 @@ def open_target(scene: Scene, destination: str, directory: bool, *, procfs: bool
             ) from None
         if error.errno not in (errno.ELOOP, errno.ENOENT):
             raise
-        target = open_directory(root, clean) if directory else make_file_in_root(root, clean, 0o644)
-        inside = path_of(target).removeprefix(path_of(root).rstrip("/"))
+        target = _make_last(root, clean, directory) if error.errno == errno.ENOENT else -1
+        if target < 0:
+            target = open_directory(root, clean) if directory else make_file_in_root(root, clean, 0o644)
+            inside = path_of(target).removeprefix(path_of(root).rstrip("/"))
     try:
         _keep_out_of_proc(target, inside, destination, procfs)
     except BaseException:
@@ -275,26 +277,32 @@ def open_target(scene: Scene, destination: str, directory: bool, *, procfs: bool
 
 
 def open_directory(root: int, path: str) -> int:
-    """An O_PATH descriptor of a directory in the root, made when it is missing.
-
-    Nearly always it is there or only its last component is missing: that is one or three calls. The careful walk is for the rest.
-    """
+    """An O_PATH descriptor of a directory in the root, made when it is missing. Nearly always it is there: one call."""
     try:
         return open_in_root(root, path, DIRECTORY)
     except FileNotFoundError:
-        pass
-    above, _, name = path.rstrip("/").rpartition("/")
-    if name not in ("", ".", ".."):
-        try:
-            parent = open_in_root(root, above or "/", DIRECTORY)
-            try:
-                os.mkdir(name, 0o755, dir_fd=parent)
-                return os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-            finally:
-                os.close(parent)
-        except OSError:
-            pass  # a dangling link, a missing parent, or somebody was quicker: the walk knows
-    return make_directories_in_root(root, path, 0o755)
+        return make_directories_in_root(root, path, 0o755)
+
+
+def _make_last(root: int, path: str, directory: bool) -> int:
+    """Nearly always only the last component is missing, and no link is on the way: four calls. -1: the careful walk must do it."""
+    above, _, name = path.rpartition("/")
+    try:
+        parent = open_in_root(root, above or "/", DIRECTORY, resolve=RESOLVE_NO_SYMLINKS)
+    except OSError:
+        return -1
+    try:
+        if directory:
+            os.mkdir(name, 0o755, dir_fd=parent)
+        else:
+            os.mknod(name, stat.S_IFREG | 0o644, dir_fd=parent)
+        return os.open(name, (DIRECTORY if directory else os.O_PATH | os.O_CLOEXEC) | os.O_NOFOLLOW, dir_fd=parent)
+    except FileExistsError:
+        return -1  # a dangling link, or somebody was quicker
+    except OSError as error:
+        raise libc.named(error, "mkdirat" if directory else "mknodat", path) from None
+    finally:
+        os.close(parent)
 
 
 def _keep_out_of_proc(target: int, inside: str, destination: str, procfs: bool) -> None:

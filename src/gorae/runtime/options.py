@@ -1,9 +1,9 @@
 """Mount options as OCI, Docker and mount(8) spell them, told apart for the kernel. Pure.
 
-"ro" "nosuid" …         flags of this mount           "rro" "rnosuid" …     of it and all below (mount_setattr AT_RECURSIVE)
-"rw" "suid" …           taken away again              "rprivate" "slave" …  propagation
-"bind" "rbind"          a copy of another mount       "tmpcopyup"           what the directory held is copied into the tmpfs
-"idmap" "ridmap"        refused by `validate`         anything else         the file system's own: "size=64m", "mode=755"
+    "ro" "nosuid" …         flags of this mount           "rro" "rnosuid" …     of it and all below (mount_setattr AT_RECURSIVE)
+    "rw" "suid" …           taken away again              "rprivate" "slave" …  propagation
+    "bind" "rbind"          a copy of another mount       "tmpcopyup"           what the directory held is copied into the tmpfs
+    "idmap" "ridmap"        refused by `validate`         anything else         the file system's own: "size=64m", "mode=755"
 """
 
 from __future__ import annotations

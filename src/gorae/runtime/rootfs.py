@@ -1,11 +1,11 @@
 """The root file system: how it is mounted where nobody else sees it, and how it becomes "/".
 
-mount / rslave            what happens below reaches nobody; what the machine mounts later still arrives in shared volumes
-mount_rootfs              overlay (or whatever the engine asked for) at root.path          ┐ one of these; either way the
-bind_rootfs               root.path copied onto itself: pivot_root wants a mount           ┘ descriptor "root" is its top
-  …                       mounts, devices, masks, all relative to "root"
-fchdir, pivot_root(., .)  the new root under the old one, which lies on top …
-umount2(., MNT_DETACH)    … and is taken away (man 2 pivot_root)
+    mount / rslave            what happens below reaches nobody; what the machine mounts later still arrives in shared volumes
+    mount_rootfs              overlay (or whatever the engine asked for) at root.path          ┐ one of these; either way the
+    bind_rootfs               root.path copied onto itself: pivot_root wants a mount           ┘ descriptor "root" is its top
+      …                       mounts, devices, masks, all relative to "root"
+    fchdir, pivot_root(., .)  the new root under the old one, which lies on top …
+    umount2(., MNT_DETACH)    … and is taken away (man 2 pivot_root)
 """
 
 from __future__ import annotations

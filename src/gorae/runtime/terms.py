@@ -1,12 +1,12 @@
 """The words in which a birth is told: Step, Context, Birth, Living. Plain data, frozen.
 
-Birth ── before  parent   before the child exists
-      ├─ detour  parent   into a namespace that only a parent can give (pid, time offsets); left again as soon as the child is born
-      ├─ flags            of clone3
-      ├─ beside  parent   while the child waits for "go"
-      ├─ midway  parent   when the child asks: hooks that run out here once the container's mounts stand
-      ├─ child            the rest; ends with execve
-      └─ after   parent   when the program runs (only without a barrier; with one this is the caller's, see hooks)
+    Birth ── before  parent   before the child exists
+          ├─ detour  parent   into a namespace that only a parent can give (pid, time offsets); left again as soon as the child is born
+          ├─ flags            of clone3
+          ├─ beside  parent   while the child waits for "go"
+          ├─ midway  parent   when the child asks: hooks that run out here once the container's mounts stand
+          ├─ child            the rest; ends with execve
+          └─ after   parent   when the program runs (only without a barrier; with one this is the caller's, see hooks)
 """
 
 from __future__ import annotations
