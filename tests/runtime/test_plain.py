@@ -288,5 +288,6 @@ def test_burying_kills_what_is_left(image: Path, context: Context) -> None:
 
 def test_scheduling(image: Path, context: Context) -> None:
     document = stage.config(image, "sh", "-c", "awk '{print $19, $41}' /proc/self/stat")
-    document["process"].update(scheduler={"policy": "SCHED_BATCH", "nice": 3}, ioPriority={"class": "IOPRIO_CLASS_IDLE", "priority": 0})
+    document["process"]["scheduler"] = {"policy": "SCHED_BATCH", "nice": 3}
+    document["process"]["ioPriority"] = {"class": "IOPRIO_CLASS_IDLE", "priority": 0}
     assert stage.run(document, context).lines == ["3 3"]

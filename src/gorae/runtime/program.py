@@ -1,6 +1,6 @@
 """The last steps: working directory, finding the program, waiting for `start`, execve.
 
-    chdir ─▶ getcwd must be inside      "(unreachable)/…" is a directory of the machine, entered through a descriptor (CVE-2024-21626)
+    chdir ─▶ getcwd must be inside      "(unreachable)/…" is a directory of the machine, reached by a descriptor (CVE-2024-21626)
     find_program                        as a shell does, with the PATH of the program's own environment
     barrier                             a FIFO that this process holds open both ways: one byte from `life.release` lets it go on
     execve                              the environment reaches only this call; it was never Python's

@@ -1,7 +1,7 @@
 """The words in which a birth is told: Step, Context, Birth, Living. Plain data, frozen.
 
     Birth ── before  parent   before the child exists
-          ├─ detour  parent   into a namespace that only a parent can give (pid, time offsets); left again as soon as the child is born
+          ├─ detour  parent   into a namespace that only a parent can give (pid, time offsets), left once the child is born
           ├─ flags            of clone3
           ├─ beside  parent   while the child waits for "go"
           ├─ midway  parent   when the child asks: hooks that run out here once the container's mounts stand
