@@ -44,6 +44,7 @@ COMMANDS = {
     "info": "system",
     "daemon": "system",
     "check": "check",
+    "registry": "registry",
 }
 
 

@@ -14,8 +14,8 @@
         condemned/<algorithm>/<hex>                         about to be deleted unless somebody objects
         verdicts/<algorithm>/<hex>                          "keep" or "delete": who creates it first decides
 
-A component of a repository's name begins with a letter or a digit, so that `_tags` is none. Things become visible in one step, and in
-this order: bytes, link, manifest, referrer, tag.
+A component of a repository's name begins with a letter or a digit, so that `_tags` is none. Things become visible in one step each,
+in this order: bytes, link, manifest, referrer, tag.
 """
 
 from __future__ import annotations

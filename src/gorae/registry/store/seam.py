@@ -2,10 +2,11 @@
 
 Keys are `/`-separated words of `[A-Za-z0-9._=-]`, never from outside unchecked. Promises:
 
-- An object is there whole or not at all, whatever is killed when. What was answered survives `kill -9`; with `durable`, power loss too.
+- An object is there whole or not at all, whatever is killed when. What was answered survives `kill -9`; with `durable`, power loss
+  too.
 - `create` has one winner, among all instances of all machines that share the store.
 - What one instance was answered, all others see at once.
-- An upload grows by whole appends; its bytes are seen by nobody until `commit`, which checks the digest first. An append that is cut off
+- An upload grows by appends; its bytes are seen by nobody until `commit`, which checks the digest first. An append that is cut off
   keeps a prefix of what came. At most one append happens at a time; who comes second is refused with `OutOfOrder`.
 - No call holds more than a MiB or two of a blob in memory (a bucket: a few parts in the whole process).
 
@@ -72,7 +73,7 @@ class Store(Protocol):
     async def delete(self, key: str) -> bool:
         """Whether it was there (a bucket may answer True for what was not)."""
 
-    def list(self, prefix: str) -> AsyncIterator[Entry]:
+    def entries(self, prefix: str) -> AsyncIterator[Entry]:
         """Every object below `prefix/`, in any order. What comes and goes meanwhile may be missed or told."""
 
     async def open(self, key: str) -> Content | None: ...
