@@ -64,6 +64,7 @@ def test_steps_speak_the_kernels_words() -> None:
     steps = [
         ("parent", "clone3", [0x20000000 | 0x00020000 | 17]),
         ("child", "mount", ["", "/", "", 0x4000 | 0x40000, "mode=755"]),
+        ("child", "umount2", [".", 2]),
         ("child", "umask", [0o22]),
         ("child", "mknod_in_root", ["/dev/null", 0o20666, 1, 8, 0, 0]),
         ("child", "close_descriptors", []),
@@ -76,5 +77,5 @@ def test_steps_speak_the_kernels_words() -> None:
         ).steps
     ]
     assert set(told[0].split("|")) == {"CLONE_NEWPID", "CLONE_NEWNS", "0x11"}
-    assert told[1:5] == ["/ MS_REC|MS_PRIVATE mode=755", "022", "/dev/null 020666 1 8 0 0", ""]
-    assert told[5] == "x" * 199 + "…"
+    assert told[1:6] == ["/ MS_REC|MS_PRIVATE mode=755", ". MNT_DETACH", "022", "/dev/null 020666 1 8 0 0", ""]
+    assert told[6] == "x" * 199 + "…"

@@ -6,22 +6,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 from gorae.linux import mount, namespace
 from gorae.wire.codec import Shape
 
-# Single bits only: MS_REMOUNT and the like are told apart from combinations.
-CLONE_FLAGS = {
-    value: name
-    for name, value in vars(namespace).items()
-    if name.startswith("CLONE_") and isinstance(value, int) and value.bit_count() == 1
-}
-MOUNT_FLAGS = {
-    value: name
-    for name, value in vars(mount).items()
-    if name.startswith("MS_") and isinstance(value, int) and value.bit_count() == 1
-}
+
+def _named_bits(module: ModuleType, prefix: str) -> dict[int, str]:
+    found = {value: name for name, value in vars(module).items() if name.startswith(prefix) and isinstance(value, int)}
+    return {value: name for value, name in found.items() if value.bit_count() == 1}
+
+
+CLONE_FLAGS = _named_bits(namespace, "CLONE_")
+MOUNT_FLAGS = _named_bits(mount, "MS_")
+UNMOUNT_FLAGS = _named_bits(mount, "MNT_")
 
 
 class Step(Shape, frozen=True, kw_only=True):
@@ -68,6 +67,8 @@ def _named(call: str, argument: object) -> object:
         return argument
     if call in ("clone3", "unshare"):
         return _flags(argument, CLONE_FLAGS)
+    if call == "umount2":
+        return _flags(argument, UNMOUNT_FLAGS)
     if "mount" in call or call.startswith("bind"):
         return _flags(argument, MOUNT_FLAGS)
     # A device's mode has its type in it, so that it is larger than its numbers.
