@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-
-from multidict import MultiMapping
+from typing import TYPE_CHECKING
 
 from gorae.errors import InvalidArgument
 from gorae.wire import filters
+
+if TYPE_CHECKING:
+    from multidict import MultiMapping  # what aiohttp's requests have
 
 NANOSECONDS = 1_000_000_000
 
