@@ -28,6 +28,7 @@ class Entry:
         self.handle: dict[str, Any] = dict(handle or {})
         self.started: Started | None = None  # our duplicates of its stdio, and its pidfd
         self.starting = False
+        self.doomed = False  # it is being removed by force
         self.pending: list[tuple[Streams, socket.socket]] = []
         self.execs: dict[str, Exec] = {}
         self.birth: Sequence[Mapping[str, Any]] | None = None

@@ -197,7 +197,7 @@ class Life:
         duration = max(0, end.finished_at - state.started_at) / 1e9
         self.tell(entry.container, "die", exitCode=str(end.code), execDuration=str(int(duration)))
         entry.restarts_in_a_row = restart_policy.in_a_row(entry.restarts_in_a_row, duration)
-        if not self.closing and restart_policy.wanted_after(entry.container):
+        if not (self.closing or entry.doomed) and restart_policy.wanted_after(entry.container):
             await self._change(entry, "backoff", entry.container.state)
             self._begin_backoff(entry)
         else:
@@ -314,20 +314,20 @@ class Life:
             entry.lock.release()
 
     async def _kill_before_removal(self, entry: Entry) -> None:
-        """Also one whose start is under way: the supervisor knows it already, or it does not come to life."""
-        for _ in range(2):
-            with contextlib.suppress(errors.NotFound):
-                await self.signal(entry, 9)
-            if entry.starting:
-                async with asyncio.timeout(KILL_DEADLINE), entry.lock:
-                    pass
+        """A start that is under way comes to its end first: it takes milliseconds, and cannot be killed."""
+        entry.doomed = True  # no restart policy brings it back meanwhile
         try:
             async with asyncio.timeout(KILL_DEADLINE):
+                if entry.starting:
+                    async with entry.lock:
+                        pass
+                if entry.container.state.running:
+                    with contextlib.suppress(errors.NotFound):
+                        await self.signal(entry, 9)
                 await entry.ended.wait()
         except TimeoutError:
-            raise errors.Conflict(
-                f"could not kill container {entry.id}: it has not ended {KILL_DEADLINE:.0f} s after SIGKILL"
-            ) from None
+            entry.doomed = False
+            raise errors.Conflict(f"could not kill container {entry.id}: it has not ended after {KILL_DEADLINE:.0f} s") from None
 
     async def _remove(self, entry: Entry) -> None:
         """With the lock held. The row goes first: from then on it is gone, whatever happens to us."""
