@@ -17,6 +17,7 @@ import errno
 import os
 import time
 
+from gorae import crashpoints
 from gorae.logs import files
 from gorae.logs.record import BEGIN_SIZE, LOST, MAX_PAYLOAD, NUMBER, OVERHEAD, begin, encode, frame
 
@@ -128,8 +129,11 @@ class Writer:
             fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
             if os.write(fd, head) != len(head):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), fresh)
+            crashpoints.hit("log.rotate.before-shift")
             self._shift()
+            crashpoints.hit("log.rotate.after-shift")
             os.rename(fresh, self.path)
+            crashpoints.hit("log.rotate.after-rename")
         except OSError:
             # No space for a new file, perhaps: go on in the old one, past its size, and try again later.
             if fd >= 0:

@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from gorae import crashpoints
 from gorae.errors import Conflict
 from gorae.storage.content.garbage import forget
 from gorae.storage.content.lease import Leases
@@ -70,11 +71,15 @@ class DataRoot:
 
     async def collect_garbage(self) -> Collected:
         """Free what neither an image, a container nor a lease reaches (content/garbage.py)."""
+        crashpoints.hit("garbage.before-rows")
         garbage = await self.database.write(forget)
+        crashpoints.hit("garbage.after-rows")
         numbers = [number for number, _ in garbage.snapshots]
         freed = await asyncio.to_thread(self.snapshots.measure, numbers)
         self.snapshots.discard(numbers)
+        crashpoints.hit("garbage.after-snapshots")
         freed += await self.content.unlink_forgotten(garbage.digests)
+        crashpoints.hit("garbage.after-blobs")
         return Collected(freed, tuple(key for _, key in garbage.snapshots))
 
     async def aclose(self) -> None:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from gorae import crashpoints
 from gorae.errors import Conflict, InvalidArgument, NotFound, StorageFull
 from gorae.linux.process import pidfd_open
 from gorae.supervisor.children import RUNNING, Child, Container, Table
@@ -65,8 +66,10 @@ class Adoption:
         finally:
             for descriptor in left.values():
                 os.close(descriptor)
+        crashpoints.hit("supervisor.adopt.before-table")
         self.table.containers[request.container] = container
         self._running(container)
+        crashpoints.hit("supervisor.adopt.after-table")
         return container
 
 

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from gorae import crashpoints
 from gorae.errors import Conflict, GoraeError, InvalidArgument, Unsupported
 from gorae.linux.process import pidfd_send_signal
 from gorae.linux.tty import set_window_size
@@ -142,10 +143,12 @@ class Calls:
         if child.state != EXITED:
             raise Conflict(f"container {child.container} is {child.told_state}: only the dead are forgotten")
         if isinstance(child, Container):
+            crashpoints.hit("supervisor.forget.before")
             self.supervisor.reaper.abandon(child)
             del self.table.containers[child.container]
         else:
             del self.table.container(child.container).execs[child.exec or ""]
+        crashpoints.hit("supervisor.forget.after")
         connection.answer(number, {})
 
     def adopt(self, connection: Connection, number: int, arguments: Json, descriptors: Descriptors) -> None:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from gorae import crashpoints
+
 PROGRAM = Path(__file__).with_name("main.py")
 
 
@@ -26,6 +28,10 @@ def launch(directory: Path) -> subprocess.Popen[bytes]:
             stdout=output,
             stderr=output,
             cwd="/",
-            env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
+            env={
+                "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "LANG": "C.UTF-8",
+                **crashpoints.environment(),
+            },
             start_new_session=True,
         )

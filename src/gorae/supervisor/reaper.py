@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from gorae import crashpoints
 from gorae.errors import GoraeError
 from gorae.linux.process import exit_code, pidfd_exit_status, pidfd_send_signal
 from gorae.supervisor.children import DYING, EXITED, Child, Container, Table
@@ -164,7 +165,9 @@ class Reaper:
         if not child.cgroup:
             return
         try:
+            crashpoints.hit("supervisor.exit.before-burial")
             child.oom_killed = self.executor.bury(child.cgroup) > 0
+            crashpoints.hit("supervisor.exit.after-burial")
         except (OSError, GoraeError) as error:
             print(f"container {child.container}: its cgroup {child.cgroup} stays: {error}", file=sys.stderr, flush=True)
 
@@ -188,7 +191,9 @@ class Reaper:
         )
         if isinstance(child, Container):
             write_record(child)
+            crashpoints.hit("supervisor.exit.before-event")
             self.publish(Exited(child.container, child.exit))
+            crashpoints.hit("supervisor.exit.after-event")
         else:
             self.publish(ExecExited(child.container, child.exec or "", child.exit))
 
@@ -220,7 +225,9 @@ def write_record(container: Container) -> None:
             os.write(fd, data)
         finally:
             os.close(fd)
+        crashpoints.hit("supervisor.exit.before-record")
         os.rename(f"{path}.new", path)
+        crashpoints.hit("supervisor.exit.after-record")
     except OSError as error:
         print(f"container {container.container}: cannot write {path}: {error.strerror}", file=sys.stderr, flush=True)
 

@@ -15,8 +15,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gorae import crashpoints
 from gorae.errors import BirthError, Conflict, GoraeError, InvalidArgument, StorageFull
 from gorae.logs.writer import Writer
+from gorae.runtime import null
 from gorae.supervisor.attach import Attachment, checked_socket
 from gorae.supervisor.children import RUNNING, Child, Container, Table
 from gorae.supervisor.executor import Birthing, Executor, Housing
@@ -60,7 +62,7 @@ class Births:
         self._running = running
         self._over = over
         self._flying: set[_Flight] = set()
-        self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        self._null = null.open_device()
 
     def __len__(self) -> int:
         return len(self._flying)
@@ -81,6 +83,7 @@ class Births:
         try:
             if request.container in self.table.containers:
                 raise Conflict(f"container {request.container} is already here: forget it first")
+            crashpoints.hit("supervisor.start.before-log")
             log = open_log(request.log)
             child = Container(
                 request.container, None, directory=request.directory, cgroup=request.context.cgroup
@@ -133,7 +136,9 @@ class Births:
     ) -> None:
         pipes, ends = self._pipes(stdio)
         try:
+            crashpoints.hit("supervisor.birth.before-clone")
             birth = bear(ends)
+            crashpoints.hit("supervisor.birth.after-clone")
         except BaseException:
             pipes.close_ours()
             raise
@@ -162,7 +167,9 @@ class Births:
         self._flying.discard(flight)
         if failure is None:
             self._running(flight.child)
+            crashpoints.hit("supervisor.birth.before-answer")
             flight.done(flight.child, flight.birth)
+            crashpoints.hit("supervisor.birth.after-answer")
             if isinstance(flight.child, Container):
                 self.loop.after(0, flight.child.pack_spec)  # when the answer is out
         else:

@@ -21,6 +21,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from gorae import crashpoints
 from gorae.errors import Conflict, CorruptData, GoraeError, Unavailable
 from gorae.linux import fd
 from gorae.runtime import reexec
@@ -98,6 +99,7 @@ class Upgrade:
         try:
             for descriptor in descriptors:
                 os.set_inheritable(descriptor, True)
+            crashpoints.hit("supervisor.upgrade.before-execve")
             if self._argv is None:
                 reexec.execute((*self.supervisor.command, "--resume", str(memory)), os.environ)
             else:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gorae import errors
+from gorae import crashpoints, errors
 from gorae.engine.container import attach, filter, logs, options
 from gorae.engine.container.entries import Entries, Entry
 from gorae.engine.container.execs import Execs
@@ -256,9 +256,12 @@ class Containers:
 
     async def _stop(self, entry: Entry, signal: int, timeout: int) -> None:
         """Without the lock: whoever looks meanwhile is answered, and the end can be recorded."""
+        crashpoints.hit("container.stop.before-mark")
         await self._life.stopping(entry)
         try:
+            crashpoints.hit("container.stop.after-mark")
             await self._life.signal(entry, signal)
+            crashpoints.hit("container.stop.after-signal")
             self._life.tell(entry.container, "kill", signal=str(signal))
             if await self._ended(entry, None if timeout < 0 else timeout, quiet=True):
                 return
@@ -275,6 +278,7 @@ class Containers:
             if entry.container.config.auto_remove:
                 raise errors.Conflict(f"container {entry.id} is removed when it stops (--rm): it cannot be restarted")
             await self._stop(entry, signal, timeout)
+        crashpoints.hit("container.restart.after-stop")
         await self._life.start(entry)
 
     async def _ended(self, entry: Entry, timeout: float | None, *, quiet: bool = False) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gorae import errors
+from gorae import crashpoints, errors
 from gorae.engine.container import attach, options, spec, start
 from gorae.engine.container.entries import Entries, Entry
 from gorae.engine.container.life import Life
@@ -77,7 +77,9 @@ class Execs:
             client = await self._supervision.client()
             request = self._request(entry, wish, attached)
             self._tell(entry, f"exec_start: {' '.join(config.command)}", wish.id)
+            crashpoints.hit("exec.start.before-birth")
             started = await client.exec(request, [theirs.fileno()] if attached else [])
+            crashpoints.hit("exec.start.after-birth")
         except BaseException as failure:
             ours.close()
             code = start.explain_failure(failure).exit_code
@@ -121,7 +123,9 @@ class Execs:
             self._tell(entry, "exec_die", event.exec, exitCode=str(event.exit.code))
         try:
             client = await self._supervision.client()
+            crashpoints.hit("exec.end.before-forget")
             await client.forget(event.container, event.exec)
+            crashpoints.hit("exec.end.after-forget")
         except (errors.NotFound, errors.Conflict, errors.Unavailable):
             pass  # the container and its execs were forgotten together, or will be
 

@@ -31,7 +31,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gorae import errors
+from gorae import crashpoints, errors
 from gorae.engine.container import names, options, restart_policy, start
 from gorae.engine.container.entries import Entries, Entry
 from gorae.engine.container.model import Container, ContainerConfig, Created, State, Status
@@ -114,7 +114,9 @@ class Life:
                 entry.container, self._premises, self._entries, tuple(streams for streams, _ in pending), explain
             )
             client = await self._supervision.client()
+            crashpoints.hit("container.start.before-birth")
             started = await client.start(request, [end.fileno() for _, end in pending])
+            crashpoints.hit("container.start.after-birth")
         except Exception as failure:
             await self._stillborn(entry, failure)
             raise
@@ -133,10 +135,7 @@ class Life:
         self.tell(entry.container, "start")
 
     async def _stillborn(self, entry: Entry, failure: Exception) -> None:
-        """Not born: the state stays what it was (a restart is given up), with Docker's exit code and the reason;
-
-        `--rm` removes it.
-        """
+        """Not born: the state stays what it was (a restart is given up), with exit code and reason; `--rm` removes it."""
         code, message = start.explain_failure(failure)
         entry.birth = None
         if isinstance(failure, errors.Unavailable):
@@ -205,16 +204,15 @@ class Life:
         entry.tell("next-exit")
 
     async def _clear_away(self, entry: Entry) -> None:
-        """The undo of start: our descriptors, its runtime directory, the supervisor's record (last:
-
-        until then it can be read again).
-        """
+        """The undo of start; the supervisor's record goes last: until then it can be read again."""
         entry.close_descriptors()
         entry.end_execs()
         await self._premises.clear_runtime(entry.container)
         with contextlib.suppress(errors.NotFound, errors.Conflict, errors.Unavailable):
             client = await self._supervision.client()
+            crashpoints.hit("container.exit.before-forget")
             await client.forget(entry.id)
+            crashpoints.hit("container.exit.after-forget")
 
     # ── restart policy ──
 
@@ -386,7 +384,10 @@ class Life:
         return following
 
     async def _change(self, entry: Entry, deed: Deed, state: State) -> None:
-        await self._keep_state(entry, msgspec.structs.replace(state, status=self._next(entry, deed)))
+        following = self._next(entry, deed)
+        crashpoints.hit(f"container.{deed}.before-row")
+        await self._keep_state(entry, msgspec.structs.replace(state, status=following))
+        crashpoints.hit(f"container.{deed}.after-row")
 
     async def _keep_state(self, entry: Entry, state: State) -> None:
         """Durable first, then visible."""

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from gorae import errors
+from gorae import crashpoints, errors
 from gorae.cgroup.group import Cgroup
 from gorae.engine.config import Config
 from gorae.engine.container import files
@@ -67,12 +67,15 @@ class Premises:
         """Snapshot, directory and files; each one's undo is pushed."""
         container = draft.container
         parent = await self.images.rootfs(container.image_id)
+        crashpoints.hit("container.create.before-snapshot")
         await self._snapshots.prepare(container.id, parent)
+        crashpoints.hit("container.create.after-snapshot")
         undo.push_async_callback(self._snapshots.remove, container.id)
         directory = self.directory(container.id)
         undo.callback(shutil.rmtree, directory, ignore_errors=True)
         try:
             files.write(directory, draft.texts)
+            crashpoints.hit("container.create.after-files")
         except OSError as error:
             raise errors.StorageFull(f"{directory}: {error.strerror}") from error
 
@@ -80,9 +83,11 @@ class Premises:
         """Its runtime directory, empty but for `rootfs`. A record of an earlier run is gone: that end is in the database."""
         directory = self.runtime_directory(container.id)
         try:
+            crashpoints.hit("container.start.before-runtime-directory")
             shutil.rmtree(directory, ignore_errors=True)
             (directory / "rootfs").mkdir(mode=0o700, parents=True)
             directory.chmod(0o700)
+            crashpoints.hit("container.start.after-runtime-directory")
         except OSError as error:
             raise errors.Unavailable(f"{directory}: {error.strerror}: the runtime directory cannot be written") from error
         return directory
@@ -105,7 +110,9 @@ class Premises:
                 ) from error
 
     async def clear_runtime(self, container: Container) -> None:
+        crashpoints.hit("container.exit.before-runtime-directory")
         shutil.rmtree(self.runtime_directory(container.id), ignore_errors=True)
+        crashpoints.hit("container.exit.after-runtime-directory")
 
     async def evict(self, container: Container) -> None:
         """Kill whatever still runs in its cgroup, and remove that: for a birth or a container that nobody watches any more."""
@@ -129,12 +136,15 @@ class Premises:
         """Everything that `prepare` and a start made. What resists is told in the log and swept at the next start."""
         await self.clear_runtime(container)
         try:
+            crashpoints.hit("container.remove.before-snapshot")
             await self._snapshots.remove(container.id)
+            crashpoints.hit("container.remove.after-snapshot")
         except errors.NotFound:
             pass
         except (OSError, errors.GoraeError) as error:
             log.error("container %s: its snapshot was left behind: %s", container.id, error)
         shutil.rmtree(self.directory(container.id), ignore_errors=True)
+        crashpoints.hit("container.remove.after-directory")
 
     async def size(self, container: Container) -> int:
         """Bytes of its own layer."""

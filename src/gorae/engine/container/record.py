@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from gorae import errors
+from gorae import crashpoints, errors
 from gorae.engine.container.model import Container, State, Struct
 from gorae.storage.db.database import Database
 
@@ -51,7 +51,9 @@ class Records:
                 (container.id, container.name, container.image_id, container.created_at, config, state),
             )
 
+        crashpoints.hit("container.create.before-row")
         await self._database.write(write)
+        crashpoints.hit("container.create.after-row")
 
     async def update(self, container: Container, handle: dict[str, Any]) -> None:
         """The new state (and restart count); nothing when the row is gone."""
@@ -74,13 +76,17 @@ class Records:
                 taken = connection.execute("SELECT id FROM containers WHERE name = ?", (container.name,)).fetchone()
                 raise name_clash(container.name, taken[0]) from None
 
+        crashpoints.hit("container.rename.before-row")
         await self._database.write(write)
+        crashpoints.hit("container.rename.after-row")
 
     async def delete(self, identity: str) -> None:
         def write(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM containers WHERE id = ?", (identity,))
 
+        crashpoints.hit("container.remove.before-row")
         await self._database.write(write)
+        crashpoints.hit("container.remove.after-row")
 
     def all(self) -> list[Row]:
         """Oldest first. CorruptData names a row that cannot be read."""

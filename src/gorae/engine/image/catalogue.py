@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from gorae import crashpoints
 from gorae.engine.image import record
 from gorae.engine.image.model import Image, ImageSummary
 from gorae.engine.image.record import Record
@@ -69,7 +70,10 @@ class Catalogue:
             connection.execute("INSERT OR IGNORE INTO images (id, snapshot, added, builtin, record) VALUES (?, ?, ?, ?, ?)", values)
             return tuple(name for name in wanted if name_image(connection, name, image.id))
 
-        return await self.database.write(write)
+        crashpoints.hit("image.add.before-row")
+        replaced = await self.database.write(write)
+        crashpoints.hit("image.add.after-row")
+        return replaced
 
     async def name(self, reference: str, name: str) -> str:
         """Answers the image's id."""
@@ -79,7 +83,10 @@ class Catalogue:
             name_image(connection, name, id)
             return id
 
-        return await self.database.write(write)
+        crashpoints.hit("image.tag.before-row")
+        id = await self.database.write(write)
+        crashpoints.hit("image.tag.after-row")
+        return id
 
 
 def name_image(connection: sqlite3.Connection, name: str, id: str) -> bool:

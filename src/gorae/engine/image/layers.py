@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from weakref import WeakValueDictionary
 
+from gorae import crashpoints
 from gorae.engine.image.record import chain_ids
 from gorae.errors import Conflict, CorruptData, NotFound
 from gorae.storage.archive.unpack import Work, unpacking
@@ -57,14 +58,18 @@ class Layers:
                 raise CorruptData(f"layer {diff_id} has the content {result.digest}")
             if known:
                 await self._root.content.know_uncompressed(blob.digest, diff_id)
+            crashpoints.hit("layer.load.before-commit")
             await self._root.snapshots.commit(key, temporary, size=result.size)
+            crashpoints.hit("layer.load.after-commit")
         return result.size
 
     @asynccontextmanager
     async def preparing(self, parent: str = "") -> AsyncIterator[str]:
         """An active snapshot that is gone afterwards, unless it was committed."""
         temporary = f"{UNPACKING}{secrets.token_hex(16)}"
+        crashpoints.hit("layer.unpack.before-snapshot")
         await self._root.snapshots.prepare(temporary, parent)
+        crashpoints.hit("layer.unpack.after-snapshot")
         try:
             yield temporary
         finally:
@@ -81,4 +86,6 @@ class Layers:
         """`temporary` is the tree of a lowest layer; somebody else's, that is already there, is as good."""
         await lease.promise("snapshot", [diff_id])
         with suppress(Conflict):
+            crashpoints.hit("layer.import.before-commit")
             await self._root.snapshots.commit(diff_id, temporary, size=size)
+            crashpoints.hit("layer.import.after-commit")

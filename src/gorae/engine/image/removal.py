@@ -20,6 +20,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 
+from gorae import crashpoints
 from gorae.engine.image.builtin import NAME
 from gorae.engine.image.catalogue import Catalogue, name_meant, names_of
 from gorae.engine.image.model import Deleted, ImageEvent, ImageSummary, Pruned, Untagged
@@ -80,7 +81,9 @@ class Remover:
     async def _untag(self, id: str, names: Sequence[str]) -> list[Untagged]:
         rows = [(name, id) for name in names]
         statement = "DELETE FROM names WHERE name = ? AND image = ?"
+        crashpoints.hit("image.untag.before-rows")
         await self._root.database.write(lambda connection: connection.executemany(statement, rows).rowcount)
+        crashpoints.hit("image.untag.after-rows")
         for name in names:
             self._publish(ImageEvent(action="untag", id=id, name=name))
         return [Untagged(name) for name in names]
@@ -97,7 +100,9 @@ class Remover:
                     raise Conflict(f"conflict: unable to delete {_short(id)} - it was given a name meanwhile")
                 connection.execute("DELETE FROM images WHERE id = ? AND builtin = 0", (id,))
 
+        crashpoints.hit("image.remove.before-row")
         await self._root.database.write(forget)
+        crashpoints.hit("image.remove.after-row")
         for id in ids:
             self._publish(ImageEvent(action="delete", id=id))
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from gorae import crashpoints
 from gorae.errors import CorruptData, InvalidArgument
 from gorae.storage.disk import disk_error
 
@@ -76,7 +77,9 @@ class Ingest:
                 raise CorruptData(f"{self._name()} has {offset} bytes instead of {wanted}")
             raise CorruptData(f"{self._expected} was asked for, but the content is {digest}")
         try:
+            crashpoints.hit("content.commit.before-fsync")
             await asyncio.to_thread(os.fsync, self._descriptor)
+            crashpoints.hit("content.commit.after-fsync")
         except OSError as error:
             raise disk_error(error, f"write {digest}") from error
         needs = tuple(children)
@@ -164,6 +167,7 @@ class Ingest:
         view = memoryview(data)
         while view:
             view = view[os.write(self._descriptor, view) :]
+        crashpoints.hit("content.ingest.after-write")
         if self.follow is not None:
             self.follow(total)
 

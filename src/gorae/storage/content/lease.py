@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Literal, Self
 
+from gorae import crashpoints
 from gorae.storage.db.database import Database
 
 Kind = Literal["content", "snapshot"]
@@ -51,7 +52,9 @@ class Lease:
 
     async def release(self) -> None:
         """Again: does nothing."""
+        crashpoints.hit("lease.release.before-row")
         await self._database.write(lambda connection: connection.execute("DELETE FROM leases WHERE id = ?", (self.id,)).rowcount)
+        crashpoints.hit("lease.release.after-row")
 
     async def __aenter__(self) -> Self:
         return self
@@ -77,5 +80,7 @@ class Leases:
         id = secrets.token_hex(16)
         now = time.time_ns()
         row = (id, purpose, now, None if seconds is None else now + int(seconds * 1e9))
+        crashpoints.hit("lease.take.before-row")
         await self._database.write(lambda connection: connection.execute("INSERT INTO leases VALUES (?, ?, ?, ?)", row).rowcount)
+        crashpoints.hit("lease.take.after-row")
         return Lease(self._database, id)

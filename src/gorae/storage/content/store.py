@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 
 from msgspec import Struct
 
+from gorae import crashpoints
 from gorae.errors import Conflict, CorruptData, InvalidArgument, NotFound
 from gorae.storage.content.ingest import PORTION, Ingest
 from gorae.storage.db.database import Database
@@ -210,8 +211,11 @@ class Store:
         known = _info(connection, digest)
         if known is None:
             path = self.path(digest)
+            crashpoints.hit("content.commit.before-rename")
             os.rename(ingest.path, path)
+            crashpoints.hit("content.commit.after-rename")
             sync_directory(os.path.dirname(path))
+            crashpoints.hit("content.commit.before-row")
             known = BlobInfo(
                 digest=digest, size=ingest.offset, media_type=media_type, uncompressed=uncompressed, created=time.time_ns()
             )
@@ -233,7 +237,9 @@ class Store:
                 if _info(connection, digest) is None:
                     with contextlib.suppress(FileNotFoundError):
                         freed += os.lstat(self.path(digest)).st_blocks * 512
+                        crashpoints.hit("content.remove.before-unlink")
                         os.unlink(self.path(digest))
+                        crashpoints.hit("content.remove.after-unlink")
             return freed
 
         return await self.database.write(unlink)

@@ -21,6 +21,7 @@ from concurrent.futures import Future
 from contextlib import closing
 from typing import Any, TypeVar
 
+from gorae import crashpoints
 from gorae.errors import Conflict, CorruptData, GoraeError, StorageFull, Unavailable
 from gorae.storage.db.schema import MIGRATIONS
 
@@ -124,7 +125,9 @@ class Database:
             for function, future in batch:
                 if future.set_running_or_notify_cancel():
                     answers.append((future, *self._run(function)))
+            crashpoints.hit("database.write.before-commit")
             self._writer.execute("COMMIT")
+            crashpoints.hit("database.write.after-commit")
         except sqlite3.Error as error:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")

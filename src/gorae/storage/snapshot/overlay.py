@@ -29,6 +29,7 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple, Self
 
+from gorae import crashpoints
 from gorae.errors import Conflict, InvalidArgument, NotFound, Unsupported
 from gorae.linux.mount import mountinfo
 from gorae.storage.db.database import Database
@@ -100,7 +101,9 @@ class OverlaySnapshotter:
             if connection.execute(statement, (name, size, chain[0].number)).rowcount == 0:
                 raise NotFound(f"no snapshot {key}")
 
+        crashpoints.hit("snapshot.commit.before-row")
         await self.database.write(rename)
+        crashpoints.hit("snapshot.commit.after-row")
         self.trash.throw(self._path(chain[0].number, "work"))
 
     def mounts(self, key: str) -> tuple[Mount, ...]:
@@ -156,7 +159,10 @@ class OverlaySnapshotter:
             connection.execute("DELETE FROM snapshots WHERE number = ?", (number,))
             return number
 
-        self.discard([await self.database.write(forget)])
+        crashpoints.hit("snapshot.remove.before-row")
+        number = await self.database.write(forget)
+        crashpoints.hit("snapshot.remove.after-row")
+        self.discard([number])
 
     # Beyond the interface
 
@@ -213,6 +219,7 @@ class OverlaySnapshotter:
             return self._insert(connection, fresh, key, kind, chain[0].number if chain else None)
 
         try:
+            crashpoints.hit("snapshot.prepare.after-directory")
             self._shape(os.path.join(fresh, "fs"), chain)
             number = await self.database.write(write)
         except OSError as error:
@@ -254,7 +261,9 @@ class OverlaySnapshotter:
         assert number is not None
         # A commit that failed after this rename has left its directory under a number that is now given again.
         self.trash.throw(self._path(number))
+        crashpoints.hit("snapshot.prepare.before-rename")
         os.rename(fresh, self._path(number))
+        crashpoints.hit("snapshot.prepare.after-rename")
         return number
 
     def _mounts(self, chain: tuple[Layer, ...]) -> tuple[Mount, ...]:

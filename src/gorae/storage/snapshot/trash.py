@@ -13,6 +13,7 @@ import queue
 import secrets
 import threading
 
+from gorae import crashpoints
 from gorae.linux.tree import remove_tree
 
 
@@ -34,6 +35,7 @@ class Trash:
         name = secrets.token_hex(16)
         with contextlib.suppress(FileNotFoundError):
             os.rename(path, os.path.join(self._directory, name))
+            crashpoints.hit("trash.after-rename")
             self._queue.put(name)
 
     def finish(self) -> None:
@@ -59,5 +61,6 @@ class Trash:
                     # next start.
                     with contextlib.suppress(OSError):
                         remove_tree(descriptor, entry, missing_ok=True)
+                    crashpoints.hit("trash.after-deletion")
         finally:
             os.close(descriptor)
