@@ -1,0 +1,17 @@
+"""Networks, and the endpoints by which containers join them.
+
+    model        Network, Pool, Endpoint, Port: the values
+    pools        which subnet a network gets, and what `network create` may say (pure)
+    allocation   which address and MAC an endpoint gets
+    ports        which host ports are published, and who has them
+    rules        values → the nftables rule set (pure)
+    firewall     keeps that rule set in the kernel
+    plumbing     namespaces, bridges, veth pairs: the effects
+    texts        resolv.conf and hosts of a container (pure)
+    record       rows
+    networks     `Networks`: create, list, inspect, remove, prune, connect, disconnect
+    endpoints    a container's life in its networks: plug, unplug, restore
+    dns/         the resolver at 127.0.0.11 of user networks
+
+Start reading at `endpoints`. Nothing here knows HTTP or Docker's JSON.
+"""
