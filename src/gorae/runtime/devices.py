@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from gorae.linux import libc
-from gorae.linux.mount import OPEN_TREE_CLONE, open_tree
+from gorae.linux.mount import MOUNT_ATTR_RDONLY, OPEN_TREE_CLONE, open_tree
 from gorae.linux.path import make_directories_in_root
 from gorae.oci.runtimespec import Device
 from gorae.runtime.mounts import attach_tree, is_bind, open_directory
@@ -91,7 +91,8 @@ def mknod_in_root(scene: Scene, path: str, mode: int, major: int, minor: int, ui
 def bind_device(scene: Scene, path: str) -> None:
     tree = open_tree(libc.AT_FDCWD, path, OPEN_TREE_CLONE)
     try:
-        attach_tree(scene, tree, path, (0, 0), (0, 0), ())
+        # Read-only, which does not hinder I/O on a device: it is the machine's own node, whose mode must not be changed from here.
+        attach_tree(scene, tree, path, (MOUNT_ATTR_RDONLY, 0), (0, 0), ())
     finally:
         os.close(tree)
 

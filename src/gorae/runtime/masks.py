@@ -1,7 +1,7 @@
 """Masked and read-only paths: what procfs and sysfs would tell or let change, put out of reach.
 
     masked file        the machine's /dev/null, from a descriptor that was checked (character device 1:3): never the image's,
-                       which may be a link (CVE-2025-31133) or a file of another container
+                       which may be a link (CVE-2025-31133) or a file of another container; read-only (see `null`)
     masked directory   copies of one empty read-only tmpfs
     read-only path     the path's own mount, copied, made read-only with all below it, put over itself
 
@@ -33,6 +33,7 @@ from gorae.linux.mount import (
 )
 from gorae.linux.path import open_in_root
 from gorae.linux.system import TMPFS_MAGIC, statfs
+from gorae.runtime import null
 from gorae.runtime.terms import Step
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from gorae.runtime.scene import Scene
 
 COPY = OPEN_TREE_CLONE | libc.AT_EMPTY_PATH
-NULL = os.makedev(1, 3)
 
 
 def plan(spec: Spec) -> Iterator[Step]:
@@ -62,13 +62,7 @@ def open_null(scene: Scene) -> None:
     """The machine's /dev/null, while the machine's /dev is still in sight."""
     descriptor = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     scene.keep("null", descriptor)
-    _check_null(descriptor, "/dev/null")
-
-
-def _check_null(descriptor: int, path: str) -> None:
-    status = os.fstat(descriptor)
-    if not stat.S_ISCHR(status.st_mode) or status.st_rdev != NULL:
-        raise libc.failure("open", errno.ENODEV, path, "not the null device")
+    null.check(descriptor, "/dev/null")
 
 
 def open_hidden(scene: Scene) -> None:
@@ -94,6 +88,8 @@ def mask_path(scene: Scene, path: str) -> None:
         directory = stat.S_ISDIR(os.fstat(target).st_mode)
         tree = open_tree(scene.descriptors["hidden" if directory else "null"], "", COPY)
         try:
+            if not directory:
+                mount_setattr(tree, "", attr_set=null.ATTRIBUTES)
             attach(tree, target)
         finally:
             os.close(tree)
@@ -106,7 +102,7 @@ def _check_mask(root: int, path: str, directory: bool) -> None:
     covered = open_in_root(root, path, os.O_PATH)
     try:
         if not directory:
-            _check_null(covered, path)
+            null.check(covered, path)
         elif statfs(covered).type != TMPFS_MAGIC:
             raise libc.failure("mask", errno.EBUSY, path, "another mount came between")
     finally:

@@ -44,11 +44,10 @@ def standard(shared: Sharing, *, shm_size: int, ipc: str = "", writable: bool = 
         Mount("/sys", "sysfs", "sysfs", (*closed, access)),
         Mount("/sys/fs/cgroup", "cgroup", "cgroup", (access, *closed)),
     )
-    if shared.ipc == "host":
-        queue = Mount("/dev/mqueue", "bind", "/dev/mqueue", ("rbind", "rprivate", *closed))
-        memory = Mount("/dev/shm", "bind", "/dev/shm", ("rbind", "rprivate", *closed))
-        return (*devices, queue, memory)
+    # Of whichever ipc namespace it is in: the host need not have it mounted.
     queue = Mount("/dev/mqueue", "mqueue", "mqueue", closed)
+    if shared.ipc == "host":
+        return (*devices, queue, Mount("/dev/shm", "bind", "/dev/shm", ("rbind", "rprivate", *closed)))
     if ipc == "none":
         return (*devices, queue)
     return (*devices, queue, Mount("/dev/shm", "tmpfs", "shm", (*closed, "mode=1777", f"size={shm_size}")))

@@ -20,7 +20,7 @@ from gorae.errors import Conflict, NotFound
 from gorae.linux import process
 from gorae.oci import runtimespec
 from gorae.oci.json import LIMIT, read_json
-from gorae.runtime import birth, life
+from gorae.runtime import birth, life, null
 from gorae.runtime.cli import terminal
 from gorae.runtime.cli.lifecycle import release, remove
 from gorae.runtime.cli.session import Session, write_pid_file
@@ -88,6 +88,7 @@ def new_container(session: Session, arguments: Namespace, detached: bool, stack:
         require_empty(session, cgroup)
         ours = True
         entry.make_barrier(*root_of(spec))
+        null.replace_standard_streams()
         nascent = life.bear(planned, life.Stdio(more=session.preserved(arguments.preserve_fds)))
         bring_up(session, nascent, lambda: entry.born(nascent.pid), connection, arguments.pid_file)
     except BaseException:

@@ -11,7 +11,7 @@ from gorae.errors import Conflict, InvalidArgument
 from gorae.oci import runtimespec
 from gorae.oci.json import LIMIT, read_json
 from gorae.oci.runtimespec import Capabilities, Process, Spec
-from gorae.runtime import birth, life
+from gorae.runtime import birth, life, null
 from gorae.runtime.cli import terminal
 from gorae.runtime.cli.creation import bring_up
 from gorae.runtime.cli.session import Session
@@ -39,6 +39,7 @@ def execute(session: Session, arguments: Namespace) -> int:
             cgroup_layout=session.layout,
         )
         planned = birth.plan_exec(process, Living(pid=entry.record.pid, spec=spec), context)
+        null.replace_standard_streams()
         nascent = life.bear(planned, life.Stdio(more=session.preserved(arguments.preserve_fds)))
         bring_up(session, nascent, lambda: None, connection, arguments.pid_file)
         if arguments.detach:
