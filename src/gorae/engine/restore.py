@@ -131,13 +131,17 @@ class Restorer:
         """The end of a container without row."""
         with contextlib.suppress(errors.NotFound, errors.Conflict, errors.Unavailable):
             await (await self._supervision.client()).forget(container)
-        if ID.fullmatch(container):
-            shutil.rmtree(self._config.exec_root / "containers" / container, ignore_errors=True)
+        if self._is_stray(container):
+            for directory in self._container_directories():
+                shutil.rmtree(directory / container, ignore_errors=True)
+
+    def _container_directories(self) -> tuple[Path, Path]:
+        return self._config.data_root / "containers", self._config.exec_root / "containers"
 
     # ── what has no row ──
 
     async def _sweep(self, living: set[str]) -> None:
-        for directory in (self._config.data_root / "containers", self._config.exec_root / "containers"):
+        for directory in self._container_directories():
             for path in _children(directory):
                 if self._is_stray(path.name) and path.name not in living:
                     shutil.rmtree(path, ignore_errors=True)
