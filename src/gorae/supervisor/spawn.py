@@ -19,7 +19,6 @@ from gorae import crashpoints
 from gorae.errors import BirthError, Conflict, GoraeError, InvalidArgument, StorageFull
 from gorae.logs.writer import Writer
 from gorae.runtime import null
-from gorae.runtime import null
 from gorae.supervisor.attach import Attachment, checked_socket
 from gorae.supervisor.children import RUNNING, Child, Container, Table
 from gorae.supervisor.executor import Birthing, Executor, Housing
