@@ -78,8 +78,7 @@ async def remove(repository: Repository, digest: Digest) -> None:
     subject = read(stored.data, stored.media_type).subject
     if subject is not None:
         await repository.store.delete(layout.referrer(repository.name, subject.digest, digest))
-    if not await repository.store.delete(layout.manifest(repository.name, digest)):
-        raise unknown_manifest(digest)
+    await repository.store.delete(layout.manifest(repository.name, digest))
 
 
 def read(data: bytes, sent_as: str | None) -> Manifest | Index:

@@ -88,8 +88,9 @@ class Repository:
 
     async def delete_blob(self, digest: Digest) -> None:
         """The repository has it no more; the bytes go with the next collection."""
-        if await self.blob_size(digest) is None or not await self.store.delete(layout.link(self.name, digest)):
+        if await self.blob_size(digest) is None:
             raise unknown_blob(digest)
+        await self.store.delete(layout.link(self.name, digest))
 
     # Uploads.
 
@@ -166,7 +167,11 @@ class Repository:
         return [layout.digest_of(entry.key) async for entry in self.store.entries(layout.manifests(self.name))]
 
     async def untag(self, word: str) -> bool:
-        return await self.store.delete(layout.tag(self.name, word))
+        """Whether it was there."""
+        there = await self.store.stat(layout.tag(self.name, word)) is not None
+        if there:
+            await self.store.delete(layout.tag(self.name, word))
+        return there
 
     async def referrers(self, subject: Digest) -> list[bytes]:
         """Descriptors as JSON, in the order of their digests."""

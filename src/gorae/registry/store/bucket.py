@@ -17,6 +17,7 @@ import asyncio
 import hashlib
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import IO, Any, TypeVar
 
 import obstore
@@ -91,12 +92,9 @@ class Bucket:
             return False
         return True
 
-    async def delete(self, key: str) -> bool:
-        try:
+    async def delete(self, key: str) -> None:
+        with suppress(FileNotFoundError):
             await _asked(lambda: obstore.delete_async(self._store, key))
-        except FileNotFoundError:
-            return False
-        return True
 
     async def entries(self, prefix: str) -> AsyncIterator[Entry]:
         try:

@@ -103,8 +103,8 @@ class Directory:
     async def create(self, key: str, data: bytes) -> bool:
         return await asyncio.to_thread(self._create, key, data)
 
-    async def delete(self, key: str) -> bool:
-        return await asyncio.to_thread(self._delete, key)
+    async def delete(self, key: str) -> None:
+        await asyncio.to_thread(self._delete, key)
 
     async def entries(self, prefix: str) -> AsyncIterator[Entry]:
         walk = self._walk(prefix)
@@ -204,15 +204,14 @@ class Directory:
             _sync_directory(os.path.dirname(path))
             return True
 
-    def _delete(self, key: str) -> bool:
+    def _delete(self, key: str) -> None:
         with _explained(key):
             path = self._path(key)
             try:
                 os.unlink(path)
             except (FileNotFoundError, NotADirectoryError):
-                return False
+                return
             _sync_directory(os.path.dirname(path))
-            return True
 
     def _commit(self, number: int, upload: str, digest: Digest, key: str) -> int:
         with _explained(upload):

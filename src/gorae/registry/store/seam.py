@@ -70,8 +70,8 @@ class Store(Protocol):
     async def create(self, key: str, data: bytes) -> bool:
         """Whether it was not there before, and is now."""
 
-    async def delete(self, key: str) -> bool:
-        """Whether it was there (a bucket may answer True for what was not)."""
+    async def delete(self, key: str) -> None:
+        """Also when it is not there."""
 
     def entries(self, prefix: str) -> AsyncIterator[Entry]:
         """Every object below `prefix/`, in any order. What comes and goes meanwhile may be missed or told."""
