@@ -88,9 +88,17 @@ def test_what_is_needed_from_the_machine_is_opened_before_the_pivot() -> None:
 
 def test_cgroups_come_before_anything_can_use_them() -> None:
     one = plan()
-    assert calls(one.before) == ["make_cgroup", "limit_cgroup", "restrict_devices"]
-    assert calls(one.beside) == ["attach_cgroup", "check_cgroup"]
-    assert in_order(calls(one.child), "wait_for_parent", "unshare", "mount_in_root")
+    assert calls(one.before) == ["make_cgroup", "limit_cgroup", "restrict_devices", "open_cgroup"]
+    assert in_order(calls(one.child), "close_descriptors", "enter_cgroup", "check_cgroup", "unshare", "mount_in_root")
+
+
+def test_nobody_waits_for_nothing() -> None:
+    one = plan()
+    assert one.beside == ()
+    assert "wait_for_parent" not in calls(one.child)
+    adjusted = plan(lambda document: document["process"].update(oomScoreAdj=100))
+    assert calls(adjusted.beside) == ["oom_score_adj"]
+    assert in_order(calls(adjusted.child), "wait_for_parent", "pivot_root")
 
 
 def test_devices_are_an_allow_list() -> None:
@@ -115,9 +123,9 @@ def test_a_user_namespace_gets_its_sources_from_the_parent() -> None:
     one = plan(mapped, rootfs=(RootMount("overlay", "overlay", ("lowerdir=/a",)),))
     assert one.flags & CLONE_NEWUSER
     assert calls(one.before)[-2:] == ["make_file_system", "open_tree"]
-    assert calls(one.beside) == ["attach_cgroup", "check_cgroup", "write_id_maps"]
+    assert calls(one.beside) == ["write_id_maps"]
     child = calls(one.child)
-    assert in_order(child, "wait_for_parent", "attach_rootfs", "become_root", "attach_in_root", "bind_device")
+    assert in_order(child, "enter_cgroup", "wait_for_parent", "attach_rootfs", "become_root", "attach_in_root", "bind_device")
     assert "mknod_in_root" not in child
     assert "bind_in_root" not in child
 
@@ -129,7 +137,7 @@ def test_a_joined_user_namespace_owns_the_new_ones() -> None:
     one = plan(joined)
     assert one.flags == 0
     assert in_order(
-        calls(one.child), "wait_for_parent", "setns", "unshare", "be_born_again", "attach_rootfs", "become_root", "pivot_root"
+        calls(one.child), "enter_cgroup", "setns", "unshare", "be_born_again", "attach_rootfs", "become_root", "pivot_root"
     )
 
 
@@ -167,12 +175,12 @@ def test_exec_joins_and_is_confined_alike() -> None:
     spec = stage.with_seccomp(stage.config("/images/box", "sh"))
     assert spec.process is not None
     one = birth.plan_exec(spec.process, Living(77, spec), Context("box", cgroup="/gorae/box", cgroup_layout=V2))
-    assert calls(one.before) == ["pidfd_open"]
+    assert calls(one.before) == ["open_cgroup", "pidfd_open"]
     assert calls(one.detour) == ["join_pid_namespace"]
-    assert calls(one.beside) == ["attach_cgroup", "check_cgroup"]
+    assert one.beside == ()
     assert one.flags == 0
     child = calls(one.child)
-    assert in_order(child, "set_dumpable", "close_descriptors", "wait_for_parent", "seal_interpreter", "join_process", "open_root")
+    assert in_order(child, "set_dumpable", "close_descriptors", "enter_cgroup", "check_cgroup", "seal_interpreter", "join_process", "open_root")
     theirs = calls(plan().child)
     confinement = child[child.index("take_environment") :]
     assert confinement == theirs[theirs.index("take_environment") :]
@@ -254,8 +262,9 @@ def test_every_mixture_is_a_whole_birth(kinds: set[str], readonly: bool, termina
     spec: Spec = runtimespec.decode(document)
     one = birth.plan(spec, Context("box", init=init, barrier="/run/x" if barrier else None))
     child = calls(one.child)
-    assert child.count("wait_for_parent") == child.count("pivot_root") == child.count("execve") == 1
-    assert child.index("wait_for_parent") < child.index("pivot_root") < child.index("set_ids") < child.index("execve")
+    assert child.count("wait_for_parent") == ("user" in kinds)
+    assert child.count("pivot_root") == child.count("execve") == 1
+    assert child.index("pivot_root") < child.index("set_ids") < child.index("execve")
     assert ("stay_as_init" in child) == init
     assert ("barrier" in child) == barrier
     assert ("open_terminal" in child) == terminal

@@ -18,7 +18,7 @@ import signal
 import time
 from contextlib import ExitStack, suppress
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gorae.cgroup import devices, events, files, stats, v1, v2
 from gorae.cgroup.layout import Hierarchy, Layout
@@ -182,7 +182,7 @@ class Cgroup:
             if not (cloned_into and hierarchy.version == 2)
         )
 
-    def holds(self, pid: int) -> bool:
+    def holds(self, pid: int | Literal["self"]) -> bool:
         """Whether the process is in this cgroup, in every hierarchy (a wrong one was CVE-2023-6476, CVE-2025-47291)."""
         found: dict[tuple[str, ...], str] = {}
         for line in files.read(f"/proc/{pid}/cgroup").splitlines():

@@ -9,8 +9,8 @@ every step says what it is and why, and `gorae run --explain` shows the same lis
             must be opened out here
     detour: into a pid or time namespace
     clone3(flags) ────────────────────────────────────▶ alone: non-dumpable, default signals, own session, no descriptor too many
-    beside: put the child into its cgroups, write the   waits on the report socket
-            id maps, compare with the plan
+                                                        walks into its cgroups, and looks that it is there
+    beside: write the id maps, adjust it                waits on the report socket, if there is anything to wait for
     one byte "go" ────────────────────────────────────▶ namespaces, then the root file system with all its mounts, relative to a
                                                         descriptor of its root; devices, masks, terminal
     midway: prestart and createRuntime hooks ◀────────▶ "the mounts stand"
@@ -62,10 +62,13 @@ def plan(spec: Spec, context: Context) -> Birth:
     mapped = "user" in wanted
     limits, warnings = outside.make_cgroup(spec, context)
     midway = (*hooks.plan((*given.prestart, *given.createRuntime), spec, context, "creating", "createRuntime"),) if given else ()
+    beside = (*namespaces.map_ids(spec), *outside.adjust(process))
+    wait = (WAIT,) if beside else ()
     return Birth(
         id=context.id,
         before=(
             *limits,
+            *outside.open_ways(context),
             *namespaces.find(spec),
             # A user namespace's root may not reach the machine's directories: what comes from there is opened or made by the
             # parent.
@@ -74,21 +77,18 @@ def plan(spec: Spec, context: Context) -> Birth:
         ),
         detour=(*namespaces.detour(spec),),
         flags=namespaces.flags(spec),
-        beside=(
-            *outside.place(context),
-            *namespaces.map_ids(spec),
-            *outside.adjust(process),
-        ),
+        beside=beside,
         child=(
             *alone(),
+            *outside.enter(context),
             # With ids to be mapped nothing works before they are; otherwise parent and child go on side by side for a while.
-            *((WAIT,) if mapped else ()),
+            *(wait if mapped else ()),
             *namespaces.join(spec),
             *rootfs.enter(spec, context, prepared=mapped),
             *namespaces.take_ids(spec),
             *_names(spec),
             *_keep_from_the_machine(spec, process, context),
-            *(() if mapped else (WAIT,)),
+            *(() if mapped else wait),
             *namespaces.hide_cgroups(spec),
             *mounts.plan(spec, context, prepared=mapped),
             *devices.plan(spec, bound=mapped),
@@ -116,15 +116,18 @@ def plan_exec(process: Process, container: Living, context: Context) -> Birth:
     validate.check_process(process)
     spec = container.spec
     first, last = outside.affinity(process)
+    beside = (*first, *outside.adjust(process))
     return Birth(
         id=context.id,
-        before=(*exec.find(container),),
+        before=(*outside.open_ways(context), *exec.find(container)),
         detour=(*exec.detour(container),),
         flags=0,
-        beside=(*first, *outside.place(context), *last, *outside.adjust(process)),
+        beside=beside,
         child=(
             *alone(),
-            WAIT,
+            *((WAIT,) if beside else ()),
+            *outside.enter(context),
+            *last,
             *_attributes(process),
             *confine.surroundings(process, spec, context),
             Step("seal_interpreter", (), "the next files in sight are the container's: nothing is imported from there"),
@@ -144,9 +147,7 @@ def alone() -> Iterator[Step]:
     yield Step("setsid", (), "a session of its own, without a terminal")
 
 
-WAIT = Step(
-    "wait_for_parent", (), "until the parent has put it into its cgroups, has mapped its ids and has looked that both is so"
-)
+WAIT = Step("wait_for_parent", (), "until the parent has mapped its ids and adjusted it")
 
 
 def _names(spec: Spec) -> Iterator[Step]:

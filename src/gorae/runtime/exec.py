@@ -3,6 +3,12 @@
     parent   pidfd of PID 1 ─▶ setns(pidfd, CLONE_NEWPID) ─▶ clone3 ─▶ back into its own pid namespace
     child    non-dumpable first: from now on the container's processes can see it (CVE-2016-9962, CVE-2019-5736)
              ─▶ in the cgroups, "go" ─▶ setns(pidfd, all other kinds at once, Linux 5.8) ─▶ root "/" of the container
+
+A container with CAP_SYS_PTRACE is not kept out by that flag: through /proc/PID/root of a child that is still in the machine's mount
+namespace it would have the machine's files. So there the child stays out of sight at first:
+
+    child    setns(pidfd, all kinds at once, pid too) ─▶ clone3(CLONE_PARENT): the sibling is the first that the container can see,
+             and it is inside
 """
 
 from __future__ import annotations
@@ -31,15 +37,26 @@ def find(container: Living) -> Iterator[Step]:
     )
 
 
+def is_watched(container: Living) -> bool:
+    """Whether its processes may look into every process that they can see."""
+    process = container.spec.process
+    held = process.capabilities.bounding if process and process.capabilities else ()
+    return "CAP_SYS_PTRACE" in held and "pid" in kinds(container) and "user" not in kinds(container)
+
+
 def detour(container: Living) -> Iterator[Step]:
-    if "pid" in kinds(container):
+    if "pid" in kinds(container) and not is_watched(container):
         yield Step("join_pid_namespace", ("process",), "only a child born there is in a pid namespace")
 
 
 def enter(container: Living) -> Iterator[Step]:
-    flags = sum(flag for kind, flag in kinds(container).items() if kind != "pid")
+    watched = is_watched(container)
+    flags = sum(flag for kind, flag in kinds(container).items() if kind != "pid" or watched)
     if flags:
-        yield Step("join_process", (flags,), "all other namespaces of the container at once")
+        yield Step("join_process", (flags,), f"all {'' if watched else 'other '}namespaces of the container at once")
+    if watched:
+        yield Step("be_born_again", (0,), "the container may look into whatever it sees: this is the first that it sees, and it is inside")
+        yield Step("setsid", (), "a session of its own, for the sibling")
     if "user" in kinds(container):
         yield Step("become_root", (), "root of the container's user namespace")
     yield Step("open_root", (), "its root directory")

@@ -282,13 +282,9 @@ def bear(birth: Birth, stdio: Stdio, explain: bool = False) -> Nascent:
         assert scene.report is not None
         scene.report.close()
         scene.close()
-        nascent.do(birth.beside)
-        try:
-            ours.send(plain.GO)
-        except OSError as error:
-            # The child is dead or has failed already: its own words are on the socket, or the end of file is.
-            if error.errno not in (errno.EPIPE, errno.ECONNRESET):
-                raise
+        if birth.beside:
+            nascent.do(birth.beside)
+            _let_go(ours)
     except BaseException as error:
         if nascent.pid and (told := nascent.last_words()) is not None:
             raise told from error  # what the parent tripped over is a child that had failed already
@@ -297,6 +293,15 @@ def bear(birth: Birth, stdio: Stdio, explain: bool = False) -> Nascent:
             raise BirthError(f"{error.strerror}", step="bear", errno=error.errno or 0) from error
         raise
     return nascent
+
+
+def _let_go(report: _socket.socket) -> None:
+    try:
+        report.send(plain.GO)
+    except OSError as error:
+        # The child is dead or has failed already: its own words are on the socket, or the end of file is.
+        if error.errno not in (errno.EPIPE, errno.ECONNRESET):
+            raise
 
 
 def _spawn(birth: Birth, scene: Scene, explain: bool) -> tuple[int, int]:

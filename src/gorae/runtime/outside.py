@@ -2,7 +2,9 @@
 runtime's own namespaces.
 
     v1 cgroups     of one path, in every hierarchy; limits are written before anything is inside
-    go             not before the child is where the plan says, in every hierarchy (CVE-2023-6476, CVE-2025-47291)
+    entering       the child is born in its cgroup2 and walks into the v1 ones through files that were opened out here: moved by
+                   its parent, the first one after a quiet moment would wait for an RCU grace period, 5 to 20 ms
+    check          it does not go on unless it is where the plan says, in every hierarchy (CVE-2023-6476, CVE-2025-47291)
 
 Also the parts of these that are decided here: which device rules, which limits. A path stands in the steps, the layout in the
 scene.
@@ -65,9 +67,16 @@ def make_cgroup(spec: Spec, context: Context) -> tuple[list[Step], tuple[str, ..
     return steps, warnings
 
 
-def place(context: Context) -> Iterator[Step]:
+def open_ways(context: Context) -> Iterator[Step]:
+    """For the parent, before the child is born."""
     if context.cgroup is not None and context.cgroup_layout is not None:
-        yield Step("attach_cgroup", (context.cgroup,), "the child, and all it will start, counts there")
+        yield Step("open_cgroup", (context.cgroup,), "the ways into it, which the child will not reach by name")
+
+
+def enter(context: Context) -> Iterator[Step]:
+    """For the child."""
+    if context.cgroup is not None and context.cgroup_layout is not None:
+        yield Step("enter_cgroup", (context.cgroup,), "it, and all it will start, counts there")
         yield Step("check_cgroup", (context.cgroup,), "it is where the plan says, or it does not go on")
 
 
@@ -77,7 +86,7 @@ def adjust(given: Process | None) -> Iterator[Step]:
 
 
 def affinity(given: Process) -> tuple[list[Step], list[Step]]:
-    """Of an exec'ed process, before and after it is moved into the cgroup."""
+    """Of an exec'ed process, before its first step and at its last, around its way into the cgroup."""
     wanted = given.execCPUAffinity
     first = [Step("sched_setaffinity", (wanted.initial,), "the processors to start on")] if wanted and wanted.initial else []
     last = [Step("sched_setaffinity", (wanted.final,), "the processors to run on")] if wanted and wanted.final else []
@@ -106,15 +115,19 @@ def restrict_devices(scene: Scene, path: str, rules: tuple[tuple[bool, str, int 
     scene.warnings += _cgroup(scene, path).restrict_devices(tuple(DeviceRule(*each) for each in rules))
 
 
-def attach_cgroup(scene: Scene, path: str) -> None:
-    _cgroup(scene, path).attach(scene.pid)
-
-
-def check_cgroup(scene: Scene, path: str) -> None:
-    if not _cgroup(scene, path).holds(scene.pid):
-        raise BirthError(
-            f"cgroup: the child is not in {path} everywhere, see /proc/{scene.pid}/cgroup", step="check_cgroup", path=path
-        )
+def open_cgroup(scene: Scene, path: str) -> None:
+    group = _cgroup(scene, path)
+    try:
+        unified = group.open_unified()
+    except FileNotFoundError:
+        raise BirthError(f"the container is not running: its cgroup {path} is gone", step="open_cgroup", path=path) from None
+    if unified >= 0:
+        scene.keep("cgroup", unified)
+    for number, entrance in enumerate(group.entrances(unified >= 0)):
+        try:
+            scene.keep(f"entrance:{number}", os.open(entrance, os.O_WRONLY | os.O_CLOEXEC))
+        except OSError as error:
+            raise libc.named(error, "open", entrance) from None
 
 
 def write_id_maps(scene: Scene, uids: tuple[idmap.Mapping, ...], gids: tuple[idmap.Mapping, ...]) -> None:
@@ -199,12 +212,36 @@ def run_hook(
     hooks.run_program(path, arguments, environment, timeout, hooks.with_pid(state, scene.pid))
 
 
+# What follows runs in the child.
+
+
+def enter_cgroup(scene: Scene, path: str) -> None:
+    """The kernel asks who opened the files: that was the parent, so a child of any user namespace may pass."""
+    scene.drop("cgroup")
+    for name in [name for name in scene.descriptors if name.startswith("entrance:")]:
+        try:
+            os.write(scene.descriptors[name], b"0")
+        except OSError as error:
+            raise libc.named(error, "write", path) from None
+        scene.drop(name)
+
+
+def check_cgroup(scene: Scene, path: str) -> None:
+    if not _cgroup(scene, path).holds("self"):
+        raise BirthError(f"cgroup: the child is not in {path} everywhere", step="check_cgroup", path=path)
+
+
+CHILD_DEEDS: dict[str, Callable[..., object]] = {
+    "enter_cgroup": enter_cgroup,
+    "check_cgroup": check_cgroup,
+    "sched_setaffinity": sched_setaffinity,
+}
+
 DEEDS: dict[str, Callable[..., object]] = {
     "make_cgroup": create_cgroup,
     "limit_cgroup": limit_cgroup,
     "restrict_devices": restrict_devices,
-    "attach_cgroup": attach_cgroup,
-    "check_cgroup": check_cgroup,
+    "open_cgroup": open_cgroup,
     "write_id_maps": write_id_maps,
     "oom_score_adj": oom_score_adj,
     "raise_limit": raise_limit,

@@ -72,7 +72,7 @@ def spawn(birth: Birth, scene: Scene, explain: bool) -> tuple[int, int]:
     try:
         detour(birth, scene)
         try:
-            pid, pidfd = clone3(birth.flags | CLONE_CLEAR_SIGHAND)
+            pid, pidfd = clone3(birth.flags | CLONE_CLEAR_SIGHAND, cgroup_fd=scene.descriptors.get("cgroup", -1))
         except OSError as error:
             if error.errno == errno.ENOMEM and birth.detour:
                 raise BirthError("the container is not running", step="clone3", errno=errno.ENOMEM) from None
@@ -243,6 +243,7 @@ def stay_as_init(scene: Scene) -> None:
 
 
 DEEDS: dict[str, Callable[..., object]] = {
+    **outside.CHILD_DEEDS,
     **rootfs.DEEDS,
     **namespaces.DEEDS,
     **mounts.DEEDS,
