@@ -6,7 +6,8 @@ mounts       of the host, that name our directories or are overlays
 links        network interfaces of the host
 files        container directories, snapshots, runtime directories
 rows         of the database, by table
-descriptors  of the daemon and of the supervisor (by kind)
+descriptors  of the daemon and of the supervisor, by kind; namespaces that somebody holds are among them
+trash        what is being deleted
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-COUNTED_TABLES = ("containers", "snapshots", "leases")
+COUNTED_TABLES = ("containers", "snapshots", "leases", "lease_holds", "content", "content_children", "images", "names")
+CONNECTIONS = 4  # sockets that clients, keeping theirs alive, may have more than before
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Census:
     files: frozenset[str] = frozenset()
     rows: dict[str, int] = field(default_factory=dict)
     processes: frozenset[int] = frozenset()
+    descriptors: dict[str, int] = field(default_factory=dict)
 
     def differences(self, later: Census) -> list[str]:
         """What `later` has that this one has not, in words."""
@@ -38,14 +41,15 @@ class Census:
                 found += [
                     f"{column.name} {key}: {before.get(key, 0)} → {count}"
                     for key, count in after.items()
-                    if count > before.get(key, 0)
+                    if count > before.get(key, 0) + (CONNECTIONS if key.endswith("socket") else 0)
                 ]
             else:
                 found += [f"{column.name}: {item}" for item in sorted(after - before, key=str)]
         return found
 
 
-def take(data_root: Path, exec_root: Path, cgroup_parent: str) -> Census:
+def take(data_root: Path, exec_root: Path, cgroup_parent: str, pids: tuple[int, int] = (0, 0)) -> Census:
+    """`pids`: of the daemon and the supervisor; 0 for one that is not there."""
     cgroups = frozenset(cgroup_directories(cgroup_parent))
     return Census(
         cgroups=cgroups,
@@ -54,6 +58,13 @@ def take(data_root: Path, exec_root: Path, cgroup_parent: str) -> Census:
         files=frozenset(directories(data_root, exec_root)),
         rows=rows(data_root / "gorae.db"),
         processes=frozenset(pid for directory in cgroups for pid in members(directory)),
+        descriptors={
+            f"{who} {kind}": count
+            for who, pid in zip(("daemon", "supervisor"), pids, strict=True)
+            if pid and os.path.exists(f"/proc/{pid}")
+            for kind, count in descriptors(pid).items()
+            if ".db" not in kind  # SQLite opens its files when it wants to
+        },
     )
 
 
@@ -78,7 +89,10 @@ def mounts() -> list[str]:
 
 def directories(data_root: Path, exec_root: Path) -> list[str]:
     found = []
-    for folder in (data_root / "containers", data_root / "snapshots", exec_root / "containers"):
+    for folder in (
+        data_root / "containers", data_root / "snapshots", data_root / "snapshots" / "trash", data_root / "content" / "ingest",
+        data_root / "content" / "blobs" / "sha256", exec_root / "containers",
+    ):  # fmt: skip
         if folder.is_dir():
             found += [str(path) for path in folder.iterdir()]
     return found
@@ -93,14 +107,18 @@ def rows(database: Path) -> dict[str, int]:
 
 
 def descriptors(pid: int) -> Counter[str]:
-    """Open descriptors of a process by kind: socket, pipe, path, anon_inode:…"""
+    """Open descriptors of a process by kind: socket, pipe, path, anon_inode:…, net (a namespace)"""
     found: Counter[str] = Counter()
-    for entry in os.listdir(f"/proc/{pid}/fd"):
+    try:
+        entries = os.listdir(f"/proc/{pid}/fd")
+    except FileNotFoundError:
+        return found
+    for entry in entries:
         try:
             target = os.readlink(f"/proc/{pid}/fd/{entry}")
         except FileNotFoundError:
             continue
-        found[target.split(":[")[0]] += 1
+        found[target if target.startswith("anon_inode") else target.split(":[")[0]] += 1
     return found
 
 

@@ -31,7 +31,7 @@ DOCKER = next((path for path in ("/usr/local/bin/docker", "/usr/bin/docker") if 
 class Daemon:
     """Started by `start` or by entering it. `kill` is kill -9; `stop` is SIGTERM, containers run on; leaving removes all."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any] | None = None) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any] | None = None, variables: dict[str, str] | None = None) -> None:
         # Unix socket paths are short: /run/… rather than pytest's deep folders.
         self.folder = folder
         self.data_root = folder / "data"
@@ -41,6 +41,7 @@ class Daemon:
         self.log = folder / "goraed.log"
         self.settings = folder / "daemon.json"
         self.settings.write_text(json.dumps(settings or {}))
+        self.variables = {**os.environ, **(variables or {})}
         self.process: subprocess.Popen[bytes] | None = None
         self.engine = Engine(Endpoint(socket_path=str(self.socket)))
         self.before = census.Census()
@@ -78,7 +79,9 @@ class Daemon:
         arguments += ["--cgroup-parent", self.cgroup_parent, "--config-file", str(self.settings), "--host", f"unix://{self.socket}"]
         begun = time.monotonic()
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(
+                arguments, env=self.variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
         self.engine.close()
         while time.monotonic() < begun + PATIENCE:
             try:
@@ -140,15 +143,23 @@ class Daemon:
 
     def supervisor_pid(self) -> int:
         """Its process id; 0 while it is being replaced."""
-        return int((self.exec_root / "supervisor" / "supervisor.pid").read_text() or 0)
+        try:
+            return int((self.exec_root / "supervisor" / "supervisor.pid").read_text() or 0)
+        except FileNotFoundError:
+            return 0
 
     # Its end.
 
     def count(self) -> census.Census:
-        return census.take(self.data_root, self.exec_root, self.cgroup_parent)
+        pids = (self.process.pid if self.process is not None else 0, self.supervisor_pid())
+        return census.take(self.data_root, self.exec_root, self.cgroup_parent, pids)
 
-    def left_behind(self) -> list[str]:
-        return self.before.differences(self.count())
+    def left_behind(self, patience: float = 2.0) -> list[str]:
+        """What there is now and was not before, once what is on its way out has gone (at most `patience` seconds)."""
+        deadline = time.monotonic() + patience
+        while (found := self.before.differences(self.count())) and time.monotonic() < deadline:
+            time.sleep(PAUSE * 4)
+        return found
 
     def remove_everything(self) -> None:
         """All containers, and the images that tests made."""

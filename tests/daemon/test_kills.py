@@ -138,6 +138,25 @@ def test_a_killed_supervisor_is_replaced(daemon: Daemon) -> None:
     assert daemon.left_behind() == []
 
 
+def test_a_supervisor_killed_after_a_new_daemon_came_loses_no_stream(daemon: Daemon) -> None:
+    """The new daemon has asked for duplicates of what runs; without them the program would die of SIGPIPE here."""
+    ticking = start(daemon, "sh", "-c", TICKER)
+    pid = daemon.engine.inspect(ticking)["State"]["Pid"]
+    daemon.kill()
+    daemon.start()
+    before = daemon.supervisor_pid()
+    os.kill(before, signal.SIGKILL)
+    until(lambda: daemon.supervisor_pid() not in (0, before), "another supervisor")
+    count = len(lines(daemon, ticking))
+    until(lambda: len(lines(daemon, ticking)) > count, "further lines")
+    assert daemon.engine.inspect(ticking)["State"]["Pid"] == pid
+    daemon.docker("kill", ticking)
+    numbers = [int(line) for line in lines(daemon, ticking)]
+    assert numbers == list(range(len(numbers)))
+    daemon.docker("rm", ticking)
+    assert daemon.left_behind() == []
+
+
 def test_the_supervisor_upgrades_in_place(daemon: Daemon) -> None:
     """With a container that writes, one that ends meanwhile, and a session on a terminal that goes on."""
     from tests.conformance.test_docker_cli import Terminal

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import os
 import shutil
@@ -91,13 +92,27 @@ class Restorer:
         if living is not None and living.exit is not None:
             await self._life.ended(entry, living.exit)
         elif living is not None:
-            await self._life.found_running(entry, _started(entry, living))
+            if entry.started is None or entry.started.started_at != living.started_at:
+                await self._life.found_running(entry, await self._started(entry, living))
             self._execs.adopt(entry, living)
         elif (record := self._exit_record(entry)) is not None:
             await self._life.ended(entry, record)
         elif entry.container.state.running:
             await self._premises.evict(entry.container)
             await self._life.ended(entry, _lost(entry))
+
+    async def _started(self, entry: Entry, living: Living) -> Started:
+        """Our own duplicates of its stdio and pidfd again: with them it outlives the supervisor, too."""
+        try:
+            found = await (await self._supervision.client()).duplicates(entry.id)
+            return dataclasses.replace(found, handle=found.handle or entry.handle)
+        except errors.GoraeError:
+            pass  # it has just died, or an older supervisor: its end can still be known by a pidfd
+        try:
+            pidfd = pidfd_open(living.pid)
+        except OSError:
+            pidfd = -1
+        return Started(container=entry.id, pid=living.pid, started_at=living.started_at, handle=entry.handle, pidfd=pidfd)
 
     def _exit_record(self, entry: Entry) -> Exit | None:
         path = self._premises.runtime_directory(entry.id) / "exit.json"
@@ -170,15 +185,6 @@ class Restorer:
 
     def _is_stray(self, name: str) -> bool:
         return bool(ID.fullmatch(name)) and self._entries.get(name) is None
-
-
-def _started(entry: Entry, living: Living) -> Started:
-    """Its stdio is the supervisor's alone; a pidfd is had again, so that its end can be known without the supervisor."""
-    try:
-        pidfd = pidfd_open(living.pid)
-    except OSError:
-        pidfd = -1
-    return Started(container=entry.id, pid=living.pid, started_at=living.started_at, handle=entry.handle, pidfd=pidfd)
 
 
 def _lost(entry: Entry) -> Exit:

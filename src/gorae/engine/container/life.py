@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
@@ -63,6 +64,7 @@ KILL_DEADLINE = 10.0  # from SIGKILL to the record of the end
 REMOVE_DEADLINE = 10.0
 CLOSE_DEADLINE = 5.0
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -107,6 +109,9 @@ class Life:
 
     async def _start(self, entry: Entry, explain: bool) -> None:
         self._next(entry, "start")
+        if entry.unrecorded:
+            await self._keep_state(entry, entry.container.state)
+            await self._clear_away(entry)
         entry.starting = True
         pending = entry.take_pending()
         try:
@@ -192,12 +197,12 @@ class Life:
             self._next(entry, "exit")
             entry.set_state(state)
         else:
-            await self._change(entry, "exit", state)
+            await self._note(entry, msgspec.structs.replace(state, status=self._next(entry, "exit")))
         duration = max(0, end.finished_at - state.started_at) / 1e9
         self.tell(entry.container, "die", exitCode=str(end.code), execDuration=str(int(duration)))
         entry.restarts_in_a_row = restart_policy.in_a_row(entry.restarts_in_a_row, duration)
         if not (self.closing or entry.doomed) and restart_policy.wanted_after(entry.container):
-            await self._change(entry, "backoff", entry.container.state)
+            await self._note(entry, msgspec.structs.replace(entry.container.state, status=self._next(entry, "backoff")))
             self._begin_backoff(entry)
         else:
             entry.tell("not-running")
@@ -207,6 +212,8 @@ class Life:
         """The undo of start; the supervisor's record goes last: until then it can be read again."""
         entry.close_descriptors()
         entry.end_execs()
+        if entry.unrecorded:
+            return
         await self._premises.clear_runtime(entry.container)
         with contextlib.suppress(errors.NotFound, errors.Conflict, errors.Unavailable):
             client = await self._supervision.client()
@@ -250,7 +257,7 @@ class Life:
         """Remember that it was the user who ended it, before the signal: the restart policy asks."""
         async with entry.lock:
             if entry.container.state.running and not entry.container.state.stopped_by_user:
-                await self._keep_state(entry, msgspec.structs.replace(entry.container.state, stopped_by_user=True))
+                await self._note(entry, msgspec.structs.replace(entry.container.state, stopped_by_user=True))
 
     async def signal(self, entry: Entry, number: int) -> None:
         client = await self._supervision.client()
@@ -271,22 +278,6 @@ class Life:
             await asyncio.to_thread(self._premises.cgroup(entry.container).thaw)
             await self._change(entry, "unpause", entry.container.state)
         self.tell(entry.container, "unpause")
-
-    async def rename(self, entry: Entry, name: str) -> None:
-        name = names.check_name(name)
-        async with entry.lock:
-            old = entry.container.name
-            if name == old:
-                raise errors.InvalidArgument("Renaming a container with the same name as its current name")
-            self._entries.claim(name, entry.id)
-            try:
-                renamed = msgspec.structs.replace(entry.container, name=name)
-                await self._records.rename(renamed)
-                entry.container = renamed
-            finally:
-                self._entries.release(name, entry.id)
-                self._entries.release(old, entry.id)
-        self.tell(entry.container, "rename", oldName=f"/{old}")
 
     # ── remove ──
 
@@ -352,6 +343,7 @@ class Life:
         """It runs, and the supervisor has it: take note, whatever the row says."""
         async with entry.lock:
             if entry.started is not None and entry.started.started_at == started.started_at:
+                started.close()
                 return
             entry.close_descriptors()
             entry.started = started
@@ -393,7 +385,17 @@ class Life:
         """Durable first, then visible."""
         changed = msgspec.structs.replace(entry.container, state=state)
         await self._records.update(changed, entry.handle if state.running else {})
+        entry.unrecorded = False
         entry.set_state(state)
+
+    async def _note(self, entry: Entry, state: State) -> None:
+        """What has happened is true even when the disk refuses it; the supervisor's record then stays for the next engine."""
+        try:
+            await self._keep_state(entry, state)
+        except errors.StorageFull as error:
+            log.error("container %s: its state is not recorded: %s", entry.id, error)
+            entry.unrecorded = not state.running
+            entry.set_state(state)
 
     # ── events and tasks ──
 
