@@ -55,7 +55,7 @@ def enter(container: Living) -> Iterator[Step]:
     if flags:
         yield Step("join_process", (flags,), f"all {'' if watched else 'other '}namespaces of the container at once")
     if watched:
-        yield Step("be_born_again", (0,), "the container may look into whatever it sees: this is the first that it sees, and it is inside")
+        yield Step("be_born_again", (0,), "the first that the container sees, which may look into all it sees: it is inside")
         yield Step("setsid", (), "a session of its own, for the sibling")
     if "user" in kinds(container):
         yield Step("become_root", (), "root of the container's user namespace")
