@@ -51,6 +51,8 @@ def run(code: Sequence[Instruction], arch: int, number: int, arguments: Sequence
                 at += jt if accumulator > k else jf
             case 0x35:
                 at += jt if accumulator >= k else jf
+            case 0x45:
+                at += jt if accumulator & k else jf
             case 0x06:
                 return k, executed
             case _:
