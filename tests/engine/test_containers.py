@@ -1,7 +1,5 @@
 """Containers for real, on the image `host`: their life, streams, execs, logs, and what is refused."""
 
-
-
 from __future__ import annotations
 
 import asyncio
@@ -370,3 +368,29 @@ async def test_a_second_engine_is_refused(home: Home, engine: Engine) -> None:
     with pytest.raises(errors.Conflict, match="another daemon uses the data root"):
         await Engine.open(home.config)
     assert (await run(engine, wish("true")))[1] == 0
+
+
+async def test_a_terminal_is_resized(engine: Engine) -> None:
+    script = "trap 'stty size' WINCH; echo ready; while [ ! -e /tmp/stop ]; do sleep 0.01; done"
+    identity = await started(engine, wish("sh", "-c", script, tty=True, open_stdin=True))
+    await until(lambda: logged(engine, identity), "ready")
+    await engine.containers.resize(identity, 20, 50)
+    assert await until(lambda: after_ready(engine, identity), "the new size") == b"20 50\r\n"
+    exec_id = await engine.containers.exec_create(
+        identity, ExecConfig(command=("sh", "-c", "read x; stty size"), tty=True, attach_stdin=True, attach_stdout=True)
+    )
+    attachment = await engine.containers.exec_start(exec_id)
+    assert attachment is not None
+    assert attachment.socket is not None
+    await engine.containers.exec_resize(exec_id, 11, 22)
+    await asyncio.get_running_loop().sock_sendall(attachment.socket, b"\n")
+    assert (await drain(attachment)).endswith(b"11 22\r\n")
+    with pytest.raises(errors.InvalidArgument):
+        await engine.containers.resize(identity, -1, 5)
+    await engine.containers.kill(identity)
+    with pytest.raises(errors.Conflict, match="is not running"):
+        await engine.containers.resize(identity, 1, 1)
+
+
+async def after_ready(engine: Engine, identity: str) -> bytes:
+    return (await logged(engine, identity)).removeprefix(b"ready\r\n")

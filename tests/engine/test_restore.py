@@ -102,6 +102,47 @@ async def test_a_lost_end_is_said_to_be_lost(home: Home) -> None:
     await engine.containers.start(identity)
 
 
+async def test_an_end_that_the_disk_refuses_is_told_and_kept(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = await home.open()
+    identity = await started(engine, wish("sleep", "1000"), name="one")
+
+    async def full(*_: object) -> None:
+        raise errors.StorageFull("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._life._records, "update", full)
+        await asyncio.wait_for(engine.containers.stop("one", timeout=0), PATIENCE)
+        state = engine.containers.inspect("one").state
+        assert (state.status, state.exit_code) == ("exited", 137)
+        with pytest.raises(errors.StorageFull):
+            await engine.containers.start("one")
+        await home.close()
+    engine = await home.open()
+    state = engine.containers.inspect(identity).state
+    assert (state.status, state.exit_code) == ("exited", 137)
+    await engine.containers.start("one")
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._life._records, "update", full)
+        await engine.containers.kill("one")
+    await engine.containers.start("one")
+    assert engine.containers.inspect("one").state.running
+
+
+async def test_a_supervisor_dies_after_the_engine_was_restarted(home: Home) -> None:
+    engine = await home.open()
+    identity = await started(engine, wish("sh", "-c", "while [ ! -e /tmp/stop ]; do sleep 0.01; done; exit 12"))
+    pid = engine.containers.inspect(identity).state.pid
+    await home.close()
+    engine = await home.open()
+    old = home.supervisor_pid()
+    os.kill(old, signal.SIGKILL)
+    await until(lambda: home.supervisor_pid() not in (0, old), "a new supervisor")
+    exec_id = await engine.containers.exec_create(identity, ExecConfig(command=("touch", "/tmp/stop")))
+    await engine.containers.exec_start(exec_id, detach=True)
+    assert engine.containers.inspect(identity).state.pid in (pid, 0)
+    assert (await asyncio.wait_for(engine.containers.wait(identity).result(), PATIENCE)).exit_code == 12
+
+
 async def test_a_dead_supervisor_is_replaced(home: Home) -> None:
     engine = await home.open()
     script = "i=0; while [ ! -e /tmp/stop ]; do echo $i; i=$((i+1)); sleep 0.002; done; exit 8"

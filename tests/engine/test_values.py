@@ -64,6 +64,9 @@ def test_the_configuration_speaks_dockers_keys(tmp_path: Path) -> None:
         ('{"cgroup-parent": "/a/../b"}', "cgroup-parent"),
         ('{"hosts": ["http://x"]}', "http://x"),
         ('{"default-shm-size": "lots"}', "invalid size"),
+        ('{"default-ulimits": {"nope": {"Soft": 1, "Hard": 1}}}', "default-ulimits"),
+        ('{"default-ulimits": {"nofile": {"Hard": 1}}}', "default-ulimits"),
+        ('{"seccomp-profile": "mine.json"}', "absolute path"),
         ("[]", "an object is expected"),
         ("{", "not valid JSON"),
     ],
@@ -73,6 +76,15 @@ def test_bad_configurations_name_the_file_and_the_key(tmp_path: Path, text: str,
     path.write_text(text)
     with pytest.raises(errors.InvalidArgument, match=words):
         config.load(path)
+
+
+def test_a_seccomp_profile_is_read_from_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "profile.json"
+    with pytest.raises(errors.InvalidArgument, match="cannot be read"):
+        config.seccomp_profile(config.Config(seccomp_profile=str(path)))
+    path.write_text("{}")
+    assert config.seccomp_profile(config.Config(seccomp_profile=str(path))) == "{}"
+    assert config.seccomp_profile(config.Config(seccomp_profile="unconfined")) == "unconfined"
 
 
 def test_every_key_is_a_field() -> None:

@@ -16,9 +16,11 @@ from typing import Any
 import msgspec
 
 from gorae import errors
+from gorae.linux.process import RLIMITS
 from gorae.oci.json import read_json
 
 DEFAULT_FILE = Path("/etc/gorae/daemon.json")
+PROFILE_LIMIT = 1 << 20
 LOG_DRIVERS = ("local", "json-file", "none")
 
 
@@ -165,3 +167,28 @@ def _check(config: Config, where: str) -> None:
     for host in config.hosts:
         if not re.fullmatch(r"(unix:///.+|tcp://[^/\s]+|fd://.*)", host):
             raise errors.InvalidArgument(f"{where}: host {host!r} is not unix:///path, tcp://address:port or fd://")
+    for name, limit in config.default_ulimits.items():
+        if f"RLIMIT_{name.upper()}" not in RLIMITS or not all(isinstance(limit.get(end), int) for end in ("Soft", "Hard")):
+            raise errors.InvalidArgument(
+                f'{where}: default-ulimits {name!r}: a known name and {{"Soft": n, "Hard": n}} are expected'
+            )
+    _check_profile(config.seccomp_profile, where)
+
+
+def _check_profile(path: str, where: str) -> None:
+    if path not in ("", "builtin", "unconfined") and not path.startswith("/"):
+        raise errors.InvalidArgument(f"{where}: seccomp-profile must be an absolute path, builtin or unconfined, not {path!r}")
+
+
+def seccomp_profile(config: Config) -> str:
+    """What a container's specification takes: "", "builtin", "unconfined" or the profile's text; InvalidArgument names the file."""
+    path = config.seccomp_profile
+    if not path.startswith("/"):
+        return path
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read(PROFILE_LIMIT)
+    except (OSError, UnicodeDecodeError) as error:
+        raise errors.InvalidArgument(f"seccomp-profile {path} cannot be read: {error}") from error
+    read_json(text.encode(), path)
+    return text

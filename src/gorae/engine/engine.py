@@ -12,8 +12,10 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from gorae import errors
-from gorae.engine.config import Config
+from gorae.engine.config import Config, seccomp_profile
 from gorae.engine.container.containers import Containers
 from gorae.engine.container.entries import Entries
 from gorae.engine.container.execs import Execs
@@ -98,7 +100,9 @@ class Engine:
 
         facts = gather()
         records = Records(root.database)
-        self._premises = Premises(config, facts, self.images, root.snapshots)
+        self._premises = Premises(
+            msgspec.structs.replace(config, seccomp_profile=seccomp_profile(config)), facts, self.images, root.snapshots
+        )
         supervision = Supervision(
             config.exec_root / "supervisor",
             on_event=self._on_event,
@@ -108,7 +112,7 @@ class Engine:
         )
         self._life = Life(self._premises, self._entries, records, supervision, self.events)
         self._execs = Execs(self._premises, self._entries, self._life, supervision)
-        self.containers = Containers(self._premises, self._entries, self._life, self._execs, supervision)
+        self.containers = Containers(self._premises, self._entries, records, self._life, self._execs, supervision)
         self.system = System(config, facts, self._entries, self.images, self.events, await _identity(root.database))
         self._restorer = Restorer(
             config, facts, self._entries, records, self._life, self._execs, self._premises, supervision, root.snapshots

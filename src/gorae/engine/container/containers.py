@@ -32,6 +32,7 @@ from gorae.engine.container.model import (
     WaitResult,
 )
 from gorae.engine.container.premises import Premises
+from gorae.engine.container.record import Records
 from gorae.engine.container.supervision import Supervision
 from gorae.engine.filters import Filters, check_keys, matches_labels
 from gorae.linux.process import signal_name
@@ -58,9 +59,12 @@ class Waiting:
 
 
 class Containers:
-    def __init__(self, premises: Premises, entries: Entries, life: Life, execs: Execs, supervision: Supervision) -> None:
+    def __init__(
+        self, premises: Premises, entries: Entries, records: Records, life: Life, execs: Execs, supervision: Supervision
+    ) -> None:
         self._premises = premises
         self._entries = entries
+        self._records = records
         self._life = life
         self._execs = execs
         self._supervision = supervision
@@ -123,7 +127,9 @@ class Containers:
         await self._wholly(self._life.unpause(self._entries.find(reference)))
 
     async def rename(self, reference: str, name: str) -> None:
-        await self._wholly(self._life.rename(self._entries.find(reference), name))
+        entry = self._entries.find(reference)
+        old = await self._wholly(self._entries.rename(entry, name, self._records))
+        self._life.tell(entry.container, "rename", oldName=f"/{old}")
 
     async def remove(self, reference: str, *, force: bool = False, volumes: bool = False, link: bool = False) -> None:
         """Conflict when it runs and `force` is not given."""

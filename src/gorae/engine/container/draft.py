@@ -53,7 +53,7 @@ def draft(
     host: Host = HOST,
 ) -> Draft:
     """`directory` is the container's own; `find` answers the container of a reference and raises when there is none."""
-    config = with_ids(config, find)
+    config = with_ids(with_defaults(config, defaults), find)
     shared = modes.sharing(config)
     merged = merge(config, image.config)
     resolved = volumes.resolve(config, merged.volumes, host.exists)
@@ -90,6 +90,16 @@ def _with_own_files(container: Container, directory: Path) -> Container:
         hostname_path=str(directory / "hostname"),
         hosts_path=str(directory / "hosts"),
         resolv_conf_path=str(directory / "resolv.conf"),
+    )
+
+
+def with_defaults(config: ContainerConfig, defaults: Config) -> ContainerConfig:
+    """The daemon's modes where the wish has none: `inspect` tells what counts."""
+    return msgspec.structs.replace(
+        config,
+        ipc_mode=config.ipc_mode or defaults.default_ipc_mode,
+        cgroupns_mode=config.cgroupns_mode or defaults.default_cgroupns_mode,
+        shm_size=config.shm_size or defaults.default_shm_size,
     )
 
 

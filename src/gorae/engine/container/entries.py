@@ -15,7 +15,8 @@ import msgspec
 
 from gorae import errors
 from gorae.engine.container.model import Container, Exec, State, Status, WaitCondition, WaitResult
-from gorae.engine.container.record import name_clash
+from gorae.engine.container.names import check_name
+from gorae.engine.container.record import Records, name_clash
 from gorae.supervisor.protocol import Started, Streams
 
 BUSY: tuple[Status, ...] = ("running", "paused", "restarting")
@@ -28,6 +29,7 @@ class Entry:
         self.handle: dict[str, Any] = dict(handle or {})
         self.started: Started | None = None  # our duplicates of its stdio, and its pidfd
         self.starting = False
+        self.unrecorded = False  # its end could not be written: the disk is full
         self.doomed = False  # it is being removed by force
         self.pending: list[tuple[Streams, socket.socket]] = []
         self.execs: dict[str, Exec] = {}
@@ -155,3 +157,20 @@ class Entries:
         if not found:
             raise errors.NotFound(f"No such container: {reference}")
         return found[0]
+
+    async def rename(self, entry: Entry, name: str, records: Records) -> str:
+        """Answers the old name. Conflict when the new one is taken."""
+        name = check_name(name)
+        async with entry.lock:
+            old = entry.container.name
+            if name == old:
+                raise errors.InvalidArgument("Renaming a container with the same name as its current name")
+            self.claim(name, entry.id)
+            try:
+                renamed = msgspec.structs.replace(entry.container, name=name)
+                await records.rename(renamed)
+                entry.container = renamed
+            finally:
+                self.release(name, entry.id)
+                self.release(old, entry.id)
+        return old

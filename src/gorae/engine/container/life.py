@@ -288,8 +288,6 @@ class Life:
             if not force:
                 raise errors.Conflict(cannot_remove(entry.container))
             await self._kill_before_removal(entry)
-        if entry.gone.is_set():
-            return
         try:
             async with asyncio.timeout(REMOVE_DEADLINE):
                 await entry.lock.acquire()
