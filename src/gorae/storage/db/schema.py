@@ -13,6 +13,8 @@ collection below.
                                              size: of its files, as unpacked; bytes, inodes: as du(1) counted, once it did
     images             engine.image          id (digest of the configuration) → snapshot of its top layer; record: JSON
     names              engine.image          "busybox:latest" or "busybox@sha256:…" → image
+    networks           engine.network        a network that was created: name, subnets, options (JSON)
+    endpoints          engine.network        a running container's end in a network: addresses, ports (JSON)
     containers         engine.container      config: what was asked for at create · state: what became of it (JSON both)
 
 Times are nanoseconds since the epoch, sizes are bytes. A schema change is a new last entry of MIGRATIONS; what has been
@@ -95,7 +97,23 @@ CREATE TABLE containers (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (ONE,)
+NETWORKS = """
+CREATE TABLE networks (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    created INTEGER NOT NULL,
+    record BLOB NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE endpoints (
+    id TEXT PRIMARY KEY,
+    network TEXT NOT NULL,
+    container TEXT NOT NULL,
+    record BLOB NOT NULL
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (ONE, NETWORKS)
 """The n-th entry takes a database from version n to n + 1 (`PRAGMA user_version`); statements only, no transaction control."""
 
 CONTENT_ROOTS: tuple[str, ...] = (
