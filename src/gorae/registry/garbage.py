@@ -117,6 +117,8 @@ class Collector:
                 await condemned.execute(self._store, digest, [])
             else:
                 await condemned.acquit(self._store, digest)
+        async for entry in self._store.entries(layout.VERDICTS):  # whose case was closed but for this
+            await self._store.delete(entry.key)
 
     # Looking.
 

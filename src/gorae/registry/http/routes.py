@@ -34,7 +34,8 @@ NOTHING = ""
 
 _REPOSITORY = re.compile(
     r"/v2/(?P<name>.+)/(?:(?P<uploads>blobs/uploads)/?(?P<upload>[^/]*)|blobs/(?P<blob>[^/]*)|manifests/(?P<manifest>[^/]*)"
-    r"|referrers/(?P<referrers>[^/]*)|(?P<tags>tags/list))"
+    r"|referrers/(?P<referrers>[^/]*)|(?P<tags>tags/list))",
+    re.DOTALL,
 )
 
 
