@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import shutil
@@ -14,6 +15,8 @@ from typing import Any
 
 from tests import census
 
+from gorae import errors
+from gorae.cgroup.layout import detect
 from gorae.engine.config import Config
 from gorae.engine.container.model import Attachment, AttachRequest, ContainerConfig, LogRequest
 from gorae.engine.engine import Engine
@@ -55,10 +58,12 @@ class Home:
             await self.close()
             assert self.before is not None
             assert not self.before.differences(self.count())
-            pid = self.supervisor_pid()
-            assert not pid or not self.is_ours(pid), "the supervisor stays without containers"
+            # It says yes to `shutdown` and is gone a moment later.
+            await until(lambda: not self.is_ours(self.supervisor_pid()), "the supervisor leaves when nothing lives")
         finally:
             self.kill_all()
+            with contextlib.suppress(errors.GoraeError, OSError):
+                detect().place(self.config.cgroup_parent).remove()
             shutil.rmtree(self.config.exec_root, ignore_errors=True)
 
     def supervisor_pid(self) -> int:
@@ -68,6 +73,8 @@ class Home:
             return 0
 
     def is_ours(self, pid: int) -> bool:
+        if not pid:
+            return False
         try:
             return str(self.config.exec_root).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
@@ -76,7 +83,7 @@ class Home:
     def kill_all(self) -> None:
         pids = {pid for each in census.cgroup_directories(self.config.cgroup_parent) for pid in census.members(each)}
         pid = self.supervisor_pid()
-        if pid and self.is_ours(pid):
+        if self.is_ours(pid):
             pids.add(pid)
         for pid in pids:
             try:
