@@ -140,15 +140,23 @@ class Conversation:
                     if sequence == last:
                         return
 
-    def heard(self) -> Iterator[tuple[int, bytes]]:
-        """For a socket with groups: what has arrived, without waiting. OSError ENOBUFS when something was missed."""
+    @property
+    def port(self) -> int:
+        """Under which the kernel knows this socket; a notification carries that of whoever caused it."""
+        return int(self.socket.getsockname()[0])
+
+    def heard(self) -> Iterator[tuple[int, int, bytes]]:
+        """For a socket with groups: type, port and body of what has arrived, without waiting.
+
+        OSError ENOBUFS when something was missed.
+        """
         while True:
             try:
                 data = self.socket.recv(SIZE, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
-            for kind, _, _, body in _split(data):
-                yield kind, body
+            for kind, _, _, port, body in _split(data):
+                yield kind, port, body
 
     def _send(self, messages: Sequence[Message]) -> None:
         parts = []
@@ -164,21 +172,22 @@ class Conversation:
         self.socket.send(data)
 
     def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
-        yield from _split(self.socket.recv(SIZE))
+        for kind, flags, sequence, _, body in _split(self.socket.recv(SIZE)):
+            yield kind, flags, sequence, body
 
     def _drain(self) -> None:
         for _ in self.heard():
             pass
 
 
-def _split(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """Type, flags, sequence, body."""
+def _split(data: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
+    """Type, flags, sequence, port, body."""
     offset = 0
     while offset + HEADER.size <= len(data):
-        length, kind, flags, sequence, _ = HEADER.unpack_from(data, offset)
+        length, kind, flags, sequence, port = HEADER.unpack_from(data, offset)
         if length < HEADER.size or offset + length > len(data):
             raise OSError(errno.EBADMSG, f"netlink: a message of {length} bytes at {offset} of {len(data)}")
-        yield kind, flags, sequence, data[offset + HEADER.size : offset + length]
+        yield kind, flags, sequence, port, data[offset + HEADER.size : offset + length]
         offset += (length + 3) & ~3
 
 

@@ -11,18 +11,19 @@
 
 The chains never grow: networks, endpoints and ports are elements of sets and maps, looked up in constant time.
 
-    bridges     our bridges                     internal   those without a way out      same  {bridge, bridge}, where icc is allowed
-    own4 own6   {subnet, its bridge}            outward4 6 subnets that are masqueraded
+    bridges     our bridges · internal: those without a way out · outward: those whose containers are masqueraded outside
+    same, loop  {bridge, bridge}: same where containers may speak with each other, loop for all
     ports4 6    {protocol, port} → {address, port}           published on every address
     at4 at6     {address, protocol, port} → {address, port}  published on one
+    members     the ports of guarded bridges · own_mac, own4, own6: {port, address} · macs, addresses4 6: of anybody
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from gorae.engine.network.model import ICC, MASQUERADE, SPOOFING, Endpoint, Network
 from gorae.netlink import expression as e
@@ -48,17 +49,11 @@ SETS = {
     for one in (
         Set("bridges", ("ifname",)),
         Set("internal", ("ifname",)),
+        Set("outward", ("ifname",)),
         Set("same", ("ifname", "ifname")),
-        *(
-            each
-            for version in (4, 6)
-            for each in (
-                Set(f"own{version}", (_ADDRESS[version], "ifname"), ranges=True),
-                Set(f"outward{version}", (_ADDRESS[version],), ranges=True),
-                Set(f"ports{version}", ("inet_proto", "inet_service"), (_ADDRESS[version], "inet_service")),
-                Set(f"at{version}", (_ADDRESS[version], "inet_proto", "inet_service"), (_ADDRESS[version], "inet_service")),
-            )
-        ),
+        Set("loop", ("ifname", "ifname")),
+        *(Set(f"ports{v}", ("inet_proto", "inet_service"), (_ADDRESS[v], "inet_service")) for v in (4, 6)),
+        *(Set(f"at{v}", (_ADDRESS[v], "inet_proto", "inet_service"), (_ADDRESS[v], "inet_service")) for v in (4, 6)),
     )
 }
 GUARD_SETS = {
@@ -67,10 +62,8 @@ GUARD_SETS = {
         Set("members", ("ifname",)),
         Set("macs", ("ether_addr",)),
         Set("own_mac", ("ifname", "ether_addr")),
-        Set("own4", ("ifname", "ipv4_addr")),
-        Set("own6", ("ifname", "ipv6_addr")),
-        Set("subnets4", ("ipv4_addr",), ranges=True),
-        Set("subnets6", ("ipv6_addr",), ranges=True),
+        *(Set(f"own{v}", ("ifname", _ADDRESS[v])) for v in (4, 6)),
+        *(Set(f"addresses{v}", (_ADDRESS[v],)) for v in (4, 6)),
     )
 }
 
@@ -82,65 +75,64 @@ class Situation:
     networks: tuple[Network, ...]
     endpoints: tuple[Endpoint, ...]
     guard_forwarding: bool = False
-    names: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Elements:
-    """What one endpoint adds: set → elements, of the two tables."""
+    """What one network or endpoint adds: set → elements, of the two tables."""
 
     routed: dict[str, tuple[Element, ...]]
     bridged: dict[str, tuple[Element, ...]]
 
 
 def tables(name: str, situation: Situation) -> tuple[Table, Table]:
-    return _routed(name, situation), _bridged(name, situation)
+    by_id = {network.id: network for network in situation.networks if network.driver == "bridge"}
+    parts = [of_network(network) for network in by_id.values()]
+    parts += [of_endpoint(each, by_id[each.network]) for each in situation.endpoints if each.network in by_id]
+    routed: dict[str, dict[tuple[bytes, ...], Element]] = {one: {} for one in SETS}
+    bridged: dict[str, dict[tuple[bytes, ...], Element]] = {one: {} for one in GUARD_SETS}
+    for part in parts:
+        for sets, added in ((routed, part.routed), (bridged, part.bridged)):
+            for one, elements in added.items():
+                # A key twice would refuse the whole table. Ports were checked before: what is twice is the same.
+                sets[one].update((element.key, element) for element in elements)
+    return (
+        Table("inet", name, CHAINS, tuple(SETS.values()), tuple(_rules(situation.guard_forwarding)), _values(routed)),
+        Table("bridge", name, GUARD_CHAINS, tuple(GUARD_SETS.values()), tuple(_guard()), _values(bridged)),
+    )
 
 
-def of_endpoint(endpoint: Endpoint, network: Network) -> Elements:
+def _values(sets: dict[str, dict[tuple[bytes, ...], Element]]) -> dict[str, tuple[Element, ...]]:
+    return {one: tuple(elements.values()) for one, elements in sets.items()}
+
+
+def of_network(network: Network) -> Elements:
     """Only bridges have rules."""
     if network.driver != "bridge":
         return Elements({}, {})
-    return Elements(dict(_published(endpoint, network)), dict(_identity(endpoint, network)))
+    link = e.interface(network.link)
+    alone, pair = (Element((link,)),), (Element((link, link)),)
+    routed = {"bridges": alone, "loop": pair}
+    if network.internal:
+        routed["internal"] = alone
+    elif network.flag(MASQUERADE, True):
+        routed["outward"] = alone
+    if not isolated(network):
+        routed["same"] = pair
+    bridged: dict[str, tuple[Element, ...]] = {}
+    if not network.flag(SPOOFING, False):
+        for gateway in (ip_address(pool.gateway) for pool in network.pools if pool.gateway):
+            bridged[f"addresses{gateway.version}"] = (*bridged.get(f"addresses{gateway.version}", ()), Element((gateway.packed,)))
+    return Elements(routed, bridged)
+
+
+def of_endpoint(endpoint: Endpoint, network: Network) -> Elements:
+    if network.driver != "bridge":
+        return Elements({}, {})
+    return Elements(_published(endpoint, network), _identity(endpoint, network))
 
 
 # ── what is routed ──
-
-
-def _routed(name: str, situation: Situation) -> Table:
-    bridges = [network for network in situation.networks if network.driver == "bridge"]
-    by_id = {network.id: network for network in bridges}
-    elements: dict[str, list[Element]] = {one: [] for one in SETS}
-    elements["bridges"] = [Element((e.interface(network.link),)) for network in bridges]
-    elements["internal"] = [Element((e.interface(network.link),)) for network in bridges if network.internal]
-    elements["same"] = [Element((e.interface(network.link),) * 2) for network in bridges if not isolated(network)]
-    for network in bridges:
-        for subnet in subnets(network):
-            own = Element(
-                (subnet[0].packed, e.interface(network.link)), end=(subnet[-1].packed, e.interface(network.link))
-            )
-            elements[f"own{subnet.version}"].append(own)
-    for version in (4, 6):
-        outward = [
-            subnet
-            for network in bridges
-            if not network.internal and network.flag(MASQUERADE, True)
-            for subnet in subnets(network)
-            if subnet.version == version
-        ]
-        elements[f"outward{version}"] = [Element((first,), end=(last,)) for first, last in ranges(outward)]
-    for endpoint in situation.endpoints:
-        if endpoint.network in by_id:
-            for one, added in _published(endpoint, by_id[endpoint.network]):
-                elements[one] += added
-    return Table(
-        "inet",
-        name,
-        CHAINS,
-        tuple(SETS.values()),
-        tuple(_rules(situation.guard_forwarding)),
-        {one: _distinct(added) for one, added in elements.items()},
-    )
 
 
 def _rules(guard_forwarding: bool) -> Iterable[Rule]:
@@ -173,19 +165,15 @@ def _rules(guard_forwarding: bool) -> Iterable[Rule]:
     if guard_forwarding:
         yield Rule("forward", e.counter() + e.drop(), "forwarding was switched on for containers only")
 
-    for version in (4, 6):
-        length = LENGTHS[version]
-        own = e.family(version) + e.address("source", length) + e.meta("oifname", length // 4) + e.in_set(f"own{version}")
-        yield Rule("snat", own + e.destination_was_changed() + e.masquerade(), "hairpin: the answer must come back this way")
-        yield Rule("snat", own + e.leave(), "within one network")
+    loop = e.meta("iifname") + e.meta("oifname", 4) + e.in_set("loop")
+    yield Rule("snat", loop + e.destination_was_changed() + e.masquerade(), "hairpin: the answer must come back this way")
+    yield Rule("snat", loop + e.leave(), "within one network")
     from_loopback = e.family(4) + e.within("source", b"\x7f\0\0\0", 8)
     yield Rule("snat", to_bridge + from_loopback + e.masquerade(), "a container cannot answer to 127.0.0.1")
-    for version in (4, 6):
-        outward = e.family(version) + e.address("source", LENGTHS[version]) + e.in_set(f"outward{version}")
-        yield Rule("snat", outward + e.masquerade(), "outside, containers have the machine's address")
+    yield Rule("snat", e.meta("iifname") + e.in_set("outward") + e.masquerade(), "outside, containers have the machine's address")
 
 
-def _published(endpoint: Endpoint, network: Network) -> Iterable[tuple[str, tuple[Element, ...]]]:
+def _published(endpoint: Endpoint, network: Network) -> dict[str, tuple[Element, ...]]:
     found: dict[str, list[Element]] = {}
     for port in endpoint.ports:
         listening = ip_address(port.host or "0.0.0.0")
@@ -197,32 +185,13 @@ def _published(endpoint: Endpoint, network: Network) -> Iterable[tuple[str, tupl
         everywhere = port.host in EVERYWHERE
         name = f"{'ports' if everywhere else 'at'}{listening.version}"
         found.setdefault(name, []).append(Element(key if everywhere else (listening.packed, *key), data))
-    return [(name, tuple(elements)) for name, elements in found.items()]
+    return {name: tuple(elements) for name, elements in found.items()}
 
 
 # ── what enters a port of a bridge ──
 
 
-def _bridged(name: str, situation: Situation) -> Table:
-    guarded = {
-        network.id: network for network in situation.networks if network.driver == "bridge" and not network.flag(SPOOFING, False)
-    }
-    elements: dict[str, list[Element]] = {one: [] for one in GUARD_SETS}
-    for version in (4, 6):
-        inside = [each for network in guarded.values() for each in subnets(network) if each.version == version]
-        elements[f"subnets{version}"] = [Element((first,), end=(last,)) for first, last in ranges(inside)]
-    for endpoint in situation.endpoints:
-        if endpoint.network in guarded:
-            for one, added in _identity(endpoint, guarded[endpoint.network]):
-                elements[one] += added
-    return Table(
-        "bridge",
-        name,
-        (Chain("guard", "filter", "prerouting", -300, e.NF_ACCEPT), Chain("ip4"), Chain("arp"), Chain("ip6")),
-        tuple(GUARD_SETS.values()),
-        tuple(_guard()),
-        {one: _distinct(added) for one, added in elements.items()},
-    )
+GUARD_CHAINS = (Chain("guard", "filter", "prerouting", -300, e.NF_ACCEPT), Chain("ip4"), Chain("arp"), Chain("ip6"))
 
 
 def _guard() -> Iterable[Rule]:
@@ -238,31 +207,30 @@ def _guard() -> Iterable[Rule]:
     for chain, offset in (("ip4", 12), ("arp", 14)):
         own = port + e.payload(network, offset, 4, 4) + e.in_set("own4")
         yield Rule(chain, own + e.leave(), "its own address")
-        yield Rule(chain, e.payload(network, offset, 4) + e.in_set("subnets4") + e.counter() + e.drop(), "a neighbour's")
+        yield Rule(chain, e.payload(network, offset, 4) + e.in_set("addresses4") + e.counter() + e.drop(), "a neighbour's")
     transport = e.NFT_PAYLOAD_TRANSPORT_HEADER
     icmp = e.meta("l4proto") + e.equal(bytes([ICMPV6])) + e.payload(transport, 0, 1)
     for number in (ROUTER_ADVERTISEMENT, REDIRECT):
         yield Rule("ip6", icmp + e.equal(bytes([number])) + e.counter() + e.drop(), "no container is a router (CVE-2020-13401)")
     told = icmp + e.equal(bytes([NEIGHBOUR_ADVERTISEMENT]))
     own = port + e.payload(transport, 8, 16, 4) + e.in_set("own6")
-    foreign = e.payload(transport, 8, 16) + e.in_set("subnets6")
+    foreign = e.payload(transport, 8, 16) + e.in_set("addresses6")
     yield Rule("ip6", told + own + e.accept(), "it tells of its own address")
     yield Rule("ip6", told + foreign + e.counter() + e.drop(), "it tells of a neighbour's")
     yield Rule("ip6", port + e.payload(network, 8, 16, 4) + e.in_set("own6") + e.leave(), "its own address")
-    yield Rule("ip6", e.payload(network, 8, 16) + e.in_set("subnets6") + e.counter() + e.drop(), "a neighbour's")
+    yield Rule("ip6", e.payload(network, 8, 16) + e.in_set("addresses6") + e.counter() + e.drop(), "a neighbour's")
 
 
-def _identity(endpoint: Endpoint, network: Network) -> Iterable[tuple[str, tuple[Element, ...]]]:
+def _identity(endpoint: Endpoint, network: Network) -> dict[str, tuple[Element, ...]]:
     if network.flag(SPOOFING, False) or not endpoint.link:
-        return
+        return {}
     port, mac = e.interface(endpoint.link), bytes.fromhex(endpoint.mac.replace(":", ""))
-    yield "members", (Element((port,)),)
-    yield "macs", (Element((mac,)),)
-    yield "own_mac", (Element((port, mac)),)
-    if endpoint.ipv4:
-        yield "own4", (Element((port, ip_address(endpoint.address4).packed)),)
-    if endpoint.ipv6:
-        yield "own6", (Element((port, ip_address(endpoint.address6).packed)),)
+    found: dict[str, tuple[Element, ...]] = {}
+    found |= {"members": (Element((port,)),), "macs": (Element((mac,)),), "own_mac": (Element((port, mac)),)}
+    for address in (ip_address(text) for text in (endpoint.address4, endpoint.address6) if text):
+        found[f"own{address.version}"] = (Element((port, address.packed)),)
+        found[f"addresses{address.version}"] = (Element((address.packed,)),)
+    return found
 
 
 # ── small things ──
@@ -272,26 +240,7 @@ def subnets(network: Network) -> list[IPv4Network | IPv6Network]:
     return [ip_network(pool.subnet) for pool in network.pools]
 
 
-def ranges(networks: Sequence[IPv4Network | IPv6Network]) -> list[tuple[bytes, bytes]]:
-    """First and last address of each run without a gap: two ranges of a set may not touch."""
-    found: list[tuple[int, int]] = []
-    length = 16 if networks and networks[0].version == 6 else 4
-    for first, last in sorted((int(each[0]), int(each[-1])) for each in networks):
-        if found and first <= found[-1][1] + 1:
-            found[-1] = (found[-1][0], max(last, found[-1][1]))
-        else:
-            found.append((first, last))
-    return [(first.to_bytes(length, "big"), last.to_bytes(length, "big")) for first, last in found]
-
-
 def isolated(network: Network) -> bool:
     """Whether its containers may not speak with each other."""
     return not network.flag(ICC, True)
 
-
-def _distinct(elements: Iterable[Element]) -> tuple[Element, ...]:
-    """A key twice would refuse the whole table; the ports were checked before, so what is twice is the same."""
-    return tuple({element.key: element for element in elements}.values())
-
-
-Address = IPv4Address | IPv6Address
