@@ -161,8 +161,8 @@ class Daemon:
             time.sleep(PAUSE * 4)
         return found
 
-    def remove_everything(self) -> None:
-        """All containers, and the images that tests made."""
+    def remove_everything(self, but: tuple[str, ...] = ()) -> None:
+        """All containers, and the images that tests made, `but` some names."""
         if self.process is None or self.process.poll() is not None:
             self.start()
         for container in self.engine.containers({"all": True}):
@@ -172,7 +172,7 @@ class Daemon:
                 print(f"cannot remove {container['Id']}: {error}", file=sys.stderr)
         for image in self.engine.images({}):
             for name in image["RepoTags"] or [image["Id"]]:
-                if not name.startswith("host"):
+                if not name.startswith("host") and name not in but:
                     self.engine.remove_image(name, force=True)
 
     def sweep(self) -> None:

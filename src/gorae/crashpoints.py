@@ -4,8 +4,8 @@
 
     crashpoints.hit("container.remove.before-row")
 
-Without the variable `hit` is a comparison with nothing. The names stand in the source as literals (one placeholder, `{deed}`,
-stands for the deeds of a container's life), so that a test can list them: tests/reliability dies at each.
+Without the variable `hit` is a comparison with nothing. The names stand in the source as literals (one placeholder, `{status}`,
+stands for what a container's row may say), so that a test can list them: tests/reliability dies at each.
 """
 
 from __future__ import annotations

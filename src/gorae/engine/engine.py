@@ -123,6 +123,7 @@ class Engine:
         stack.push_async_callback(self._leave, supervision)
         await self._restorer.restore(living)
         supervision.listen()
+        self._life.spawn(root.collect_garbage())  # what a killed predecessor was bringing in, or had not yet swept out
 
     def _make_runtime_directory(self) -> None:
         try:

@@ -374,10 +374,7 @@ class Life:
         return following
 
     async def _change(self, entry: Entry, deed: Deed, state: State) -> None:
-        following = self._next(entry, deed)
-        crashpoints.hit(f"container.{deed}.before-row")
-        await self._keep_state(entry, msgspec.structs.replace(state, status=following))
-        crashpoints.hit(f"container.{deed}.after-row")
+        await self._keep_state(entry, msgspec.structs.replace(state, status=self._next(entry, deed)))
 
     async def _keep_state(self, entry: Entry, state: State) -> None:
         """Durable first, then visible."""

@@ -62,7 +62,10 @@ class Records:
         def write(connection: sqlite3.Connection) -> None:
             connection.execute("UPDATE containers SET state = ? WHERE id = ?", (state, container.id))
 
+        status = container.state.status
+        crashpoints.hit(f"container.{status}.before-row")
         await self._database.write(write)
+        crashpoints.hit(f"container.{status}.after-row")
 
     async def rename(self, container: Container) -> None:
         config = _config_of(container)

@@ -18,7 +18,7 @@ The words are Docker's (daemon/images/image_delete.go speaks them), for clients 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from gorae import crashpoints
 from gorae.engine.image.builtin import NAME
@@ -26,7 +26,7 @@ from gorae.engine.image.catalogue import Catalogue, name_meant, names_of
 from gorae.engine.image.model import Deleted, ImageEvent, ImageSummary, Pruned, Untagged
 from gorae.errors import Conflict
 from gorae.oci import reference as references
-from gorae.storage.root import DataRoot
+from gorae.storage.root import Collected, DataRoot
 
 InUse = Callable[[str], Sequence[tuple[str, bool]]]
 Publish = Callable[[ImageEvent], None]
@@ -57,45 +57,38 @@ class Remover:
                     f'conflict: unable to remove repository reference "{reference}" (must force) - '
                     f"container {users[0][0][:12]} is using its referenced image {_short(image.id)}"
                 )
-        last = set(going) == set(names) and not users
-        removed: list[Removed] = list(await self._untag(image.id, going))
-        if last:
-            removed += await self._delete([image.id])
-        return tuple(removed)
+        if users or set(going) != set(names):
+            return await self._untag(image.id, going)
+        collected = await self._forget({image.id: names})
+        return (*(Untagged(name) for name in names), Deleted(image.id), *(Deleted(key) for key in collected.snapshots))
 
     async def prune(self, *, dangling: bool, keep: Callable[[ImageSummary], bool]) -> Pruned:
         """Images that no container uses: those without a tag, or (not `dangling`) all."""
-        removed: list[Removed] = []
-        victims: list[str] = []
-        for summary in self._catalogue.all():
-            if summary.builtin or (dangling and summary.repo_tags) or self._in_use(summary.id) or keep(summary):
-                continue
-            removed += await self._untag(summary.id, (*summary.repo_tags, *summary.repo_digests))
-            victims.append(summary.id)
-        await self._forget(victims)
-        collected = await self._root.collect_garbage()
+        victims = {
+            summary.id: (*summary.repo_tags, *summary.repo_digests)
+            for summary in self._catalogue.all()
+            if not (summary.builtin or (dangling and summary.repo_tags) or self._in_use(summary.id) or keep(summary))
+        }
+        collected = await self._forget(victims)
+        removed: list[Removed] = [Untagged(name) for names in victims.values() for name in names]
         removed += [Deleted(id) for id in (*victims, *collected.snapshots)]
         self._publish(ImageEvent(action="prune", id="", attributes={"reclaimed": str(collected.bytes)}))
         return Pruned(removed=tuple(removed), reclaimed=collected.bytes)
 
-    async def _untag(self, id: str, names: Sequence[str]) -> list[Untagged]:
-        rows = [(name, id) for name in names]
-        statement = "DELETE FROM names WHERE name = ? AND image = ?"
+    async def _untag(self, id: str, names: Sequence[str]) -> tuple[Untagged, ...]:
         crashpoints.hit("image.untag.before-rows")
-        await self._root.database.write(lambda connection: connection.executemany(statement, rows).rowcount)
+        await self._root.database.write(lambda connection: untag(connection, id, names))
         crashpoints.hit("image.untag.after-rows")
         for name in names:
             self._publish(ImageEvent(action="untag", id=id, name=name))
-        return [Untagged(name) for name in names]
+        return tuple(Untagged(name) for name in names)
 
-    async def _delete(self, ids: Sequence[str]) -> list[Removed]:
-        await self._forget(ids)
-        collected = await self._root.collect_garbage()
-        return [Deleted(id) for id in (*ids, *collected.snapshots)]
+    async def _forget(self, victims: Mapping[str, Sequence[str]]) -> Collected:
+        """Images and all their names, in one transaction; then what only they held. A name that came meanwhile keeps its image."""
 
-    async def _forget(self, ids: Sequence[str]) -> None:
         def forget(connection: sqlite3.Connection) -> None:
-            for id in ids:
+            for id, names in victims.items():
+                untag(connection, id, names)
                 if names_of(connection, id):
                     raise Conflict(f"conflict: unable to delete {_short(id)} - it was given a name meanwhile")
                 connection.execute("DELETE FROM images WHERE id = ? AND builtin = 0", (id,))
@@ -103,8 +96,15 @@ class Remover:
         crashpoints.hit("image.remove.before-row")
         await self._root.database.write(forget)
         crashpoints.hit("image.remove.after-row")
-        for id in ids:
+        for id, names in victims.items():
+            for name in names:
+                self._publish(ImageEvent(action="untag", id=id, name=name))
             self._publish(ImageEvent(action="delete", id=id))
+        return await self._root.collect_garbage()
+
+
+def untag(connection: sqlite3.Connection, id: str, names: Sequence[str]) -> None:
+    connection.executemany("DELETE FROM names WHERE name = ? AND image = ?", [(name, id) for name in names])
 
 
 def _check_identity(id: str, names: Sequence[str], users: Sequence[tuple[str, bool]], force: bool) -> None:
