@@ -256,24 +256,27 @@ def chroot_escape() -> str:
 
 
 def strangers() -> list[str]:
-    """Ways into processes of other mount namespaces: /proc/PID/{root,cwd,exe,environ,mem}, ptrace's own check."""
-    own = os.stat("/").st_dev
+    """Ways into processes of other mount namespaces: /proc/PID/{root,exe,environ,mem,fd}, ptrace's own check. With device and
+    inode of the root directory that it has.
+    """
     found = []
-    for pid in (each for each in os.listdir("/proc") if each.isdigit()):
+    for pid in pids():
         try:
-            if os.stat(f"/proc/{pid}/root").st_dev == own:
+            root = os.stat(f"/proc/{pid}/root")
+            if same(pid):
                 continue
-            found.append(f"{pid} root")
+            found.append(f"root {root.st_dev}:{root.st_ino}")
         except OSError:
-            pass
-        for what in ("exe", "environ", "mem"):
-            if attempt(os.open, f"/proc/{pid}/{what}", os.O_RDONLY) == "ok" and not same(pid):
-                found.append(f"{pid} {what}")
+            if same(pid):
+                continue
+        found += [what for what in ("exe", "environ", "mem") if attempt(os.open, f"/proc/{pid}/{what}", os.O_RDONLY) == "ok"]
         for what in ("fd", "map_files"):
-            # Root may list the numbers; what counts is following one.
-            entries = guarded(lambda: os.listdir(f"/proc/{pid}/{what}"))  # noqa: B023
-            if not isinstance(entries, str) and not same(pid):
-                found += [f"{pid} {what}" for each in entries if attempt(os.readlink, f"/proc/{pid}/{what}/{each}") == "ok"]
+            try:
+                # Root may list the numbers; what counts is following one.
+                entries = os.listdir(f"/proc/{pid}/{what}")
+                found += [what for each in entries if attempt(os.readlink, f"/proc/{pid}/{what}/{each}") == "ok"]
+            except OSError:
+                pass
     return found
 
 
