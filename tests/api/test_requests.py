@@ -79,10 +79,9 @@ async def test_not_yet(api: Client, method: str, path: str, words: str) -> None:
         (b'{"HostConfig":{"Memory":"1"}}', {"Content_Type": "application/json"}, "HostConfig.Memory: expected `int`"),
         (b'{"HostConfig":{"Memory":NaN}}', {"Content_Type": "application/json"}, "invalid JSON"),
         (b"[]", {"Content_Type": "application/json"}, "expected `object`"),
-        (b"[" * 100_000, {"Content_Type": "application/json"}, "nested too deeply"),
+        (b"[" * 100_000, {"Content_Type": "application/json"}, "nested deeper"),
         (b'{"Image":"a\\u0000"}', {"Content_Type": "application/json"}, "NUL"),
         (b'{"Image":"\xff"}', {"Content_Type": "application/json"}, "invalid JSON"),
-        (b" " * (5 << 20), {"Content_Type": "application/json"}, "at most"),
     ],
 )
 async def test_bad_bodies(api: Client, body: bytes, headers: dict[str, str], words: str) -> None:
@@ -99,7 +98,7 @@ async def test_chunked_body_is_bounded(api: Client) -> None:
     for _ in range(6):
         writer.write(chunk)
     answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
-    assert b" 400 " in answer.split(b"\r\n")[0]
+    assert b" 413 " in answer.split(b"\r\n")[0]
     writer.close()
 
 

@@ -48,9 +48,22 @@ def test_null_inside() -> None:
     assert request.host_config.pids_limit is None
 
 
-def test_a_later_null_takes_back() -> None:
-    assert decode(Config, b'{"Image":"a","Image":null}') == Config()
-    assert decode(Config, b'{"Image":"a","Image":"b"}').image == "b"
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"Image":"a","Image":null}', b'{"Image":"a","Image":"a"}', b'{"image":"a","Image":"b"}', b'{"Image":"a","IMAGE":null}',
+        b'{"HostConfig":{"Memory":1,"memory":2}}', b'{"Nonsense":1,"Nonsense":1}', b'{"Labels":{"a":"b","a":"c"}}',
+        b'{"Image":"a","\\u0049mage":"b"}',
+    ],
+)  # fmt: skip
+def test_one_name_twice_is_refused(data: bytes) -> None:
+    """Else a decoder that takes the first and one that takes the last see different requests in the same bytes."""
+    with pytest.raises(InvalidArgument, match=r"twice"):
+        decode(CreateRequest, data)
+
+
+def test_labels_differ_by_case() -> None:
+    assert decode(Config, b'{"Labels":{"a":"b","A":"c"}}').labels == {"a": "b", "A": "c"}
 
 
 @pytest.mark.parametrize(
@@ -60,9 +73,8 @@ def test_words(given: Any, words: list[str] | None) -> None:
     assert create({"Cmd": given, "Entrypoint": given}).cmd == words
 
 
-def test_names_match_in_any_case_but_exactly_first() -> None:
+def test_names_match_in_any_case() -> None:
     assert create({"image": "a", "HOSTCONFIG": {"memory": 5}}).host_config.memory == 5
-    assert decode(Config, b'{"image":"a","Image":"b","IMAGE":"c"}').image == "b"
 
 
 def test_unknown_names_are_passed_over() -> None:
@@ -90,8 +102,8 @@ def test_unknown_names_are_passed_over() -> None:
         ({"HostConfig": {"Ulimits": [{"Name": "a", "Soft": "b"}]}}, "HostConfig.Ulimits[0].Soft: expected `int`"),
         ({"HostConfig": {"Mounts": [{"BindOptions": {"Propagation": 1}}]}}, "HostConfig.Mounts[0].BindOptions.Propagation"),
         ({"HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": 80}]}}}, "HostPort: expected `str`"),
-        ({"HostConfig": {"Binds": ["a\0b"]}}, "HostConfig.Binds[0]: a string must not contain NUL"),
-        ({"Labels": {"a\0": "b"}}, "Labels: a string must not contain NUL"),
+        ({"HostConfig": {"Binds": ["a\0b"]}}, "contains a NUL"),
+        ({"Labels": {"a\0": "b"}}, "contains a NUL"),
         ([], "expected `object`, got `array`"),
         ("x", "expected `object`, got `str`"),
         (5, "expected `object`, got `int`"),

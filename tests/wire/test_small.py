@@ -106,8 +106,11 @@ def test_no_filters(text: str) -> None:
         filters.parse(text)
 
 
+WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
+
+
 @settings(max_examples=50)
-@given(st.dictionaries(st.text(max_size=5), st.lists(st.text(max_size=5), max_size=3, unique=True).map(tuple), max_size=3))
+@given(st.dictionaries(WORDS, st.lists(WORDS, max_size=3, unique=True).map(tuple), max_size=3))
 def test_filters_survive(wanted: filters.Filters) -> None:
     assert filters.parse(filters.format(wanted)) == wanted
 

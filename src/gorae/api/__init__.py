@@ -7,6 +7,10 @@
     websocket  attach for browsers
     detach     the detach keys, a state machine
     connection aiohttp's connections: taken over, and told when a client goes
+    limits     what one client may ask for: sizes, seconds, connections
+    framing    heads that one reader may understand otherwise than another
+    tls        TLS with half-close, over a TCP connection
+    authorization/  the hook for plugins
     call       one request: its body, its answer
     router     method and path → endpoint
     engine     what is asked of an engine

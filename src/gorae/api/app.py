@@ -1,7 +1,10 @@
 """The application: from a request to its endpoint, and from any failure to an answer.
 
-    request ─▶ version ─▶ route ─▶ endpoint ─▶ engine
+    request ─▶ framing ─▶ version ─▶ route ─▶ body ─▶ authorization ─▶ endpoint ─▶ engine
        ◀──────── status and {"message": …} ◀── failure, whatever it is
+
+The body is read before anybody is asked, and endpoint and plugins have the same bytes (CVE-2024-41110, CVE-2026-34040: a
+plugin that was shown an empty body where the daemon parsed a long one).
 
 `Api` is the whole; `await serve(socket)` as often as there are sockets, and `aclose()` at the end.
 """
@@ -11,22 +14,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from typing import TYPE_CHECKING
 
 from aiohttp.web_request import BaseRequest
-from aiohttp.web_response import StreamResponse
+from aiohttp.web_response import Response, StreamResponse
 
-from gorae.api import errors, versions
-from gorae.api.call import Call, Finished
+from gorae.api import errors, framing, versions
+from gorae.api.call import JSON, Call, Finished, read_body
 from gorae.api.connection import ApiServer
 from gorae.api.engine import Engine
+from gorae.api.limits import LIMITS, Census, Limits, Untrusted
 from gorae.api.router import Router
 from gorae.api.routes import containers, execs, gorae, images, networks, notyet, sessions, system, volumes
 from gorae.wire.versions import NEWEST
+
+if TYPE_CHECKING:
+    import ssl
+
+    from gorae.api.authorization.chain import Chain
 
 log = logging.getLogger("gorae.api")
 
 BACKLOG = 1024
 READ_SIZE = 256 << 10  # what one read of an upload may bring
+HANDSHAKE_PATIENCE = 10.0
 
 FAMILIES = (system, containers, sessions, execs, images, networks, volumes, gorae, notyet)
 ROUTER = Router(route for family in FAMILIES for route in family.ROUTES)
@@ -35,23 +46,36 @@ ROUTER = Router(route for family in FAMILIES for route in family.ROUTES)
 class Api:
     """Docker's API in front of one engine. The engine stays its opener's."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, authorization: Chain | None = None, limits: Limits = LIMITS) -> None:
         self._engine = engine
+        self._authorization = authorization
+        self._limits = limits
         self._server = ApiServer(
             self._handle,
+            limits,
             access_log=None,
             tcp_keepalive=False,
             auto_decompress=False,
             read_bufsize=READ_SIZE,
-            max_line_size=64 << 10,  # filters travel in the request line
-            max_field_size=64 << 10,  # credentials in a header
         )
         self._listeners: list[asyncio.AbstractServer] = []
 
-    async def serve(self, listener: socket.socket) -> None:
-        """Answer on a bound unix socket, which is the API's from now on."""
+    async def serve(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        """Answer on a bound socket, unix or TCP, which is the API's from now on."""
         loop = asyncio.get_running_loop()
-        self._listeners.append(await loop.create_unix_server(self._server, sock=listener, backlog=BACKLOG))
+        server: asyncio.AbstractServer
+        if listener.family == socket.AF_UNIX:
+            server = await loop.create_unix_server(self._server, sock=listener, backlog=BACKLOG)
+        elif tls is None:
+            server = await loop.create_server(self._server, sock=listener, backlog=BACKLOG)
+        else:
+            from gorae.api.tls import Secured
+
+            context, handshakes = tls, Census()
+            server = await loop.create_server(
+                lambda: Secured(context, self._server, handshakes, HANDSHAKE_PATIENCE), sock=listener, backlog=BACKLOG
+            )
+        self._listeners.append(server)
 
     async def aclose(self, patience: float = 5.0) -> None:
         """Accept nothing more, finish what is under way for at most `patience` seconds, close all connections."""
@@ -62,13 +86,19 @@ class Api:
     async def _handle(self, request: BaseRequest) -> StreamResponse:
         call = Call(request, self._engine, NEWEST, {}, versions.HEADERS)
         try:
-            version, path = versions.split(request.path)
+            framing.check(request, self._limits)
+            version, path = versions.split(request.rel_url.raw_path)
             found = ROUTER.find(request.method, path)
             if found is None:
                 return call.failure(404, "page not found")
-            endpoint, names = found
-            call = Call(request, self._engine, version, names, versions.HEADERS)
-            return await endpoint(call)
+            route, names = found
+            given = None if route.upload else await read_body(request, self._limits)
+            gate = await self._authorization.admit(request, given or b"") if self._authorization is not None else None
+            call = Call(request, self._engine, version, names, versions.HEADERS, given, gate)
+            response = await route.endpoint(call)
+            if gate is not None and isinstance(response, Response):
+                await gate.answer(response.status, response.headers, _document(response))
+            return response
         except ConnectionError:
             return Finished()  # the client has gone, or its answer was cut
         except Exception as error:
@@ -77,4 +107,12 @@ class Api:
                 log.warning("%s %s was cut: %s", request.method, request.path, message)
                 return Finished()
             log.debug("%s %s: %d %s", request.method, request.path, status, message)
-            return call.failure(status, message)
+            answer = call.failure(status, message)
+            if isinstance(error, Untrusted):
+                answer.force_close()
+            return answer
+
+
+def _document(response: Response) -> bytes:
+    """What a plugin is shown of an answer: its JSON."""
+    return response.body if response.content_type == JSON and isinstance(response.body, bytes) else b""

@@ -6,20 +6,24 @@ becomes a 400 in one place, and answers with `answer`, `nothing` or a stream of 
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_exceptions import ContentEncodingError, ContentLengthError, TransferEncodingError
+from aiohttp.web_protocol import RequestPayloadError
 from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import Response, StreamResponse
 
 from gorae.api.connection import Connection
 from gorae.api.engine import Engine
 from gorae.api.errors import explain
+from gorae.api.limits import Limits, TooLarge, TooSlow, Untrusted
 from gorae.api.query import Query
 from gorae.errors import InvalidArgument
 from gorae.wire import codec
@@ -27,6 +31,9 @@ from gorae.wire.error import ErrorResponse
 from gorae.wire.versions import Version
 
 T = TypeVar("T")
+
+# What the parser puts into a body that turns out to be malformed or cut short.
+PayloadError = (RequestPayloadError, TransferEncodingError, ContentLengthError, ContentEncodingError)
 
 JSON = "application/json"
 
@@ -47,6 +54,47 @@ class Finished(StreamResponse):
         return None
 
 
+class Gate(Protocol):
+    """Whoever must agree to an answer, when its head is known and before any byte of it is sent."""
+
+    async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Raises what the client is told instead."""
+
+
+async def read_body(request: BaseRequest, limits: Limits) -> bytes:
+    """The whole body. TooLarge before a byte too many is kept, TooSlow when it does not come in time."""
+    length = request.content_length
+    if length is not None and length > limits.body:
+        raise TooLarge(f"the body has {length} bytes, at most {limits.body} are taken")
+    if not request.body_exists:
+        return b""
+    proceed(request)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(limits.body_patience):
+            async for part in request.content.iter_any():
+                size += len(part)
+                if size > limits.body:
+                    raise TooLarge(f"the body has more than the {limits.body} bytes that are taken")
+                parts.append(part)
+    except PayloadError as error:
+        raise _unreadable(error) from None
+    except TimeoutError:
+        raise TooSlow(f"the body did not come within {limits.body_patience:g} s") from None
+    return b"".join(parts)
+
+
+def _unreadable(error: Exception) -> Untrusted:
+    return Untrusted(f"the body cannot be read: {type(error).__name__}")
+
+
+def proceed(request: BaseRequest) -> None:
+    """Tell a client that waits for it (`Expect: 100-continue`) to send its body."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
 @dataclass(frozen=True)
 class Call:
     request: BaseRequest
@@ -54,6 +102,8 @@ class Call:
     version: Version
     names: dict[str, str]  # what the path says: {"id": …}
     headers: dict[str, str]  # that every answer carries
+    given: bytes | None = None  # the whole body, unless the route takes uploads
+    gate: Gate | None = None  # is asked before an answer goes out
 
     @cached_property
     def query(self) -> Query:
@@ -74,48 +124,33 @@ class Call:
         return self.version < (major, minor)
 
     async def body(self, shape: type[T]) -> T:
-        """The JSON body. 400 when it is absent, of another media type, too long, or not what `shape` says."""
-        data = await self._read(codec.LIMIT)
+        """The JSON body. 400 when it is absent, of another media type, or not what `shape` says."""
         kind = self.request.headers.get("Content-Type", "")
-        if not data:
+        if not self.given:
             raise InvalidArgument("invalid JSON: got EOF while reading request body")
         if kind.partition(";")[0].strip().lower() != JSON:
             raise InvalidArgument(f'unsupported Content-Type header ({kind}): must be "{JSON}"')
-        return codec.decode(shape, data)
+        return codec.decode(shape, self.given)
 
     async def optional_body(self, shape: type[T]) -> T:
-        """The same, with the shape's defaults for no body at all."""
-        return await self.body(shape) if self.request.body_exists else shape()
+        """The same, with the shape's defaults for no body at all (Content-Length 0 and an empty chunked one are alike)."""
+        return await self.body(shape) if self.given else shape()
 
     async def no_body(self) -> None:
         """400 for a request that carries one."""
-        if await self._read(8):
+        if self.given:
             raise InvalidArgument("this request takes no body: configuration is given at create")
 
-    async def _read(self, limit: int) -> bytes:
-        length = self.request.content_length
-        if length is not None and length > limit:
-            raise InvalidArgument(f"the body has {length} bytes, at most {limit} are taken")
-        await self.proceed()
-        parts: list[bytes] = []
-        size = 0
-        async for part in self.request.content.iter_any():
-            size += len(part)
-            if size > limit:
-                raise InvalidArgument(f"the body has more than the {limit} bytes that are taken")
-            parts.append(part)
-        return b"".join(parts)
-
-    async def proceed(self) -> None:
-        """Tell a client that waits for it (`Expect: 100-continue`) to send its body."""
-        if self.request.headers.get("Expect", "").lower() == "100-continue" and self.request.transport is not None:
-            self.request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
     async def upload(self) -> AsyncIterator[bytes]:
-        """The body as it arrives, of any length."""
-        await self.proceed()
-        async for part in self.request.content.iter_any():
-            yield part
+        """The body as it arrives, of any length. Only for routes that say `upload=True`: the others' bodies are read before."""
+        if self.given is not None:
+            raise RuntimeError(f"{self.request.method} {self.request.path}: its route does not say upload=True")
+        proceed(self.request)
+        try:
+            async for part in self.request.content.iter_any():
+                yield part
+        except PayloadError as error:
+            raise _unreadable(error) from None
 
     def answer(self, value: object, status: int = 200) -> Response:
         return Response(body=codec.encode(value) + b"\n", status=status, headers=self.headers, content_type=JSON)
@@ -139,6 +174,8 @@ class Call:
         else:
             response.force_close()
         with self.connection.cancelling():
+            if self.gate is not None:
+                await self.gate.answer(response.status, response.headers, b"")
             await response.prepare(self.request)
             try:
                 yield response

@@ -1,6 +1,7 @@
 """Failures → status codes. The only place that knows HTTP's numbers for `gorae.errors`.
 
     InvalidArgument 400 · Forbidden 403 · NotFound 404 · Conflict 409 · NotModified 304 · Unsupported 501 · Unavailable 503
+    limits.TooLarge 413 · limits.HeadTooLarge 431 · limits.TooSlow 408
     CommandNotFound, CommandNotExecutable 400 (as dockerd: the request named a command that cannot run)
     StorageFull, CorruptData, other BirthErrors, every GoraeError else: 500 with their message
     anything else: 500 with a general message, and a record in the log without the values of variables (CVE-2019-13509)
@@ -12,10 +13,14 @@ import logging
 import traceback
 
 from gorae import errors
+from gorae.api.limits import HeadTooLarge, TooLarge, TooSlow
 
 log = logging.getLogger("gorae.api")
 
 STATUSES: tuple[tuple[type[errors.GoraeError], int], ...] = (
+    (TooLarge, 413),
+    (HeadTooLarge, 431),
+    (TooSlow, 408),
     (errors.InvalidArgument, 400),
     (errors.CommandNotFound, 400),
     (errors.CommandNotExecutable, 400),

@@ -1,9 +1,12 @@
 """Bytes ↔ structs: as forgiving as Docker's decoder where clients rely on it, and strict everywhere else.
 
 As Docker's:  null stands for a field's zero value · unknown fields are passed over · a name matches in any case when it does not
-              match exactly · the last of two equal names wins · a string stands for a list of one where Docker says so (`Words`)
-Refused:      a wrong type (naming the field) · NaN and infinity · a number beyond 64 bits · NUL in a string · invalid UTF-8 ·
-              anything after the document · a document longer than `LIMIT` or nested without end
+              match exactly · a string stands for a list of one where Docker says so (`Words`)
+Refused:      a wrong type (naming the field) · a number beyond 64 bits · whatever `oci.json` refuses (NaN, NUL, half a surrogate
+              pair, depth, anything after the document) · a document longer than `LIMIT` · one name twice, in any case
+
+Two equal names are refused where Docker takes the last: an authorization plugin that reads the same bytes with another decoder
+must not see another request than the endpoint (CVE-2024-41110 is that mistake, one floor lower).
 
 A type is compiled once to a plan (nested tuples of `Plan`), and a document is fitted to it before msgspec converts it.
 """
@@ -18,6 +21,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar, Union, cast, get_args, g
 import msgspec
 
 from gorae.errors import InvalidArgument
+from gorae.oci.json import read_json
 
 # Far beyond any request that a client makes by hand or by program; a create request is a few KiB.
 LIMIT = 4 << 20
@@ -60,13 +64,7 @@ def decode(shape: type[T], data: bytes, *, limit: int = LIMIT) -> T:
     """The struct that `data` says; `InvalidArgument` names what is wrong and where."""
     if len(data) > limit:
         raise InvalidArgument(f"invalid JSON: the document has {len(data)} bytes, at most {limit} are taken")
-    try:
-        document = msgspec.json.decode(data)
-    except RecursionError:
-        raise InvalidArgument("invalid JSON: nested too deeply") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidArgument(f"invalid JSON: {_decapitalize(str(error))}") from None
-    return convert(shape, document)
+    return convert(shape, read_json(data, "invalid JSON", limit))
 
 
 def convert(shape: type[T], document: object) -> T:
@@ -118,21 +116,16 @@ def _fit(plan: Plan, value: Any, path: str) -> Any:
 
 def _fit_struct(plan: Plan, value: dict[str, Any], path: str) -> dict[str, Any]:
     fitted: dict[str, Any] = {}
-    exact: set[str] = set()
+    seen: set[str] = set()
     for key, item in value.items():
-        name = key
-        field = plan.fields.get(key)
-        if field is None:
-            name = plan.folded.get(key.lower(), "")
-            if not name or name in exact:
-                continue
-            field = plan.fields[name]
-        else:
-            exact.add(key)
-        if item is None:
-            fitted.pop(name, None)
+        name = key if key in plan.fields else plan.folded.get(key.lower(), "")
+        if not name:
             continue
-        fitted[name] = _fit(field, item, f"{path}.{name}" if path else name)
+        if name in seen:
+            raise InvalidArgument(f"invalid JSON: {path + '.' if path else ''}{name}: given twice")
+        seen.add(name)
+        if item is not None:
+            fitted[name] = _fit(plan.fields[name], item, f"{path}.{name}" if path else name)
     return fitted
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import NoReturn
 
 from gorae.errors import InvalidArgument
+from gorae.oci.json import read_json
 
 LIMIT = 1 << 20
 
@@ -22,10 +22,7 @@ def parse(text: str) -> Filters:
         return {}
     if len(text) > LIMIT:
         raise InvalidArgument(f"invalid filter: longer than {LIMIT} characters")
-    try:
-        document = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise InvalidArgument("invalid filter: not JSON") from None
+    document = read_json(text.encode(errors="surrogatepass"), "invalid filter")
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -58,10 +55,6 @@ def format(filters: Mapping[str, Iterable[str]]) -> str:
     if not filters:
         return ""
     return json.dumps({name: dict.fromkeys(values, True) for name, values in filters.items()}, separators=(",", ":"))
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)
 
 
 def _values(name: str, values: object) -> tuple[str, ...]:

@@ -46,8 +46,7 @@ async def inspect(call: Call) -> StreamResponse:
 
 
 async def start(call: Call) -> StreamResponse:
-    if call.request.body_exists:
-        await call.no_body()
+    await call.no_body()
     if call.query.text("checkpoint"):
         raise Unsupported("starting from a checkpoint is not implemented in this version of gorae")
     explain = call.request.headers.get("X-Gorae-Explain", "") not in ("", "0")

@@ -161,8 +161,8 @@ async def prune(call: Call) -> StreamResponse:
 
 ROUTES = (
     Route("GET", "/images/json", list_),
-    Route("POST", "/images/create", create),
-    Route("POST", "/images/load", load),
+    Route("POST", "/images/create", create, upload=True),
+    Route("POST", "/images/load", load, upload=True),
     Route("POST", "/images/prune", prune),
     Route("GET", "/images/get", save),
     Route("GET", "/images/{name…}/get", save_one),

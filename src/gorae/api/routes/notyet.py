@@ -64,7 +64,7 @@ def _refusal(what: str, method: str, path: str) -> Route:
     async def refuse(call: Call) -> StreamResponse:
         raise Unsupported(f"{what} is not implemented in this version of gorae")
 
-    return Route(method, path, refuse)
+    return Route(method, path, refuse, upload=True)  # whatever the body is, nobody reads it
 
 
 ROUTES = tuple(_refusal(what, method, path) for what, endpoints in ENDPOINTS.items() for method, path in endpoints)

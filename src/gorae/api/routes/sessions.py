@@ -14,8 +14,7 @@ from gorae.errors import InvalidArgument
 
 async def attach(call: Call) -> StreamResponse:
     keys, request = _attachment(call)
-    if call.request.body_exists:
-        await call.no_body()
+    await call.no_body()
     call.connection.hold()
     try:
         attachment = await call.engine.containers.attach(call.names["id"], request)
