@@ -180,7 +180,8 @@ def test_exec_joins_and_is_confined_alike() -> None:
     assert one.beside == ()
     assert one.flags == 0
     child = calls(one.child)
-    assert in_order(child, "set_dumpable", "close_descriptors", "enter_cgroup", "check_cgroup", "seal_interpreter", "join_process", "open_root")
+    assert in_order(child, "set_dumpable", "close_descriptors", "enter_cgroup", "check_cgroup", "seal_interpreter")
+    assert in_order(child, "seal_interpreter", "join_process", "open_root")
     theirs = calls(plan().child)
     confinement = child[child.index("take_environment") :]
     assert confinement == theirs[theirs.index("take_environment") :]

@@ -123,7 +123,8 @@ class Engine:
     # Containers.
 
     def create(self, config: Mapping[str, object], name: str = "", platform: str = "") -> dict[str, Any]:
-        answer: dict[str, Any] = self.call("POST", "/containers/create", {"name": name or None, "platform": platform or None}, config)
+        query = {"name": name or None, "platform": platform or None}
+        answer: dict[str, Any] = self.call("POST", "/containers/create", query, config)
         return answer
 
     def start(self, container: str, *, explain: bool = False) -> None:
