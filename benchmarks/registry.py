@@ -1,11 +1,12 @@
-"""The registry beside Debian's docker-registry, on the same disk, in the same run: .venv/bin/python -m benchmarks.registry [--quick]
+"""The registry beside Debian's docker-registry, on the same disk, in the same run: .venv/bin/python -m benchmarks.registry
+[--quick]
 
     in      HEAD, POST, PATCH, PUT a blob, as Docker's client pushes          blobs a second, 32 clients
     out     GET a blob                                                         blobs a second, 32 clients
     memory  the server's peak resident memory (VmHWM) while 32 clients push and pull large blobs
 
-Clients are threads with bare sockets and requests made beforehand, in a process of their own. The servers take turns, A B A B, and each
-figure is the median of its rounds. docker-registry has its defaults, but no log and no redirect, and deletes enabled.
+Clients are threads with bare sockets and requests made beforehand, in a process of their own. The servers take turns, A B A B, and
+each figure is the median of its rounds. docker-registry has its defaults, but no log and no redirect, and deletes enabled.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from tests.registry.house import Client
 
 from gorae.registry.http.app import Registry
 from gorae.registry.serve import make_guard, make_upstreams, tls_context
@@ -18,7 +19,6 @@ from gorae.registry.settings import Settings
 from gorae.registry.store.bucket import Bucket
 from gorae.registry.store.directory import Directory
 from gorae.registry.store.seam import Store
-from tests.registry.house import Client
 
 Serve = Callable[..., Awaitable[Client]]
 

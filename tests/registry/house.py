@@ -131,7 +131,18 @@ class Process:
 
     def __init__(self, storage: str, folder: Path, *words: str, environment: Mapping[str, str] | None = None) -> None:
         self.log = folder / f"registry-{time.monotonic_ns()}.log"
-        command = [sys.executable, "-I", "-m", "gorae.cli.main", "registry", "serve", "--storage", storage, "--address", "127.0.0.1:0"]
+        command = [
+            sys.executable,
+            "-I",
+            "-m",
+            "gorae.cli.main",
+            "registry",
+            "serve",
+            "--storage",
+            storage,
+            "--address",
+            "127.0.0.1:0",
+        ]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*command, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(environment or {})}

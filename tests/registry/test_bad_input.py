@@ -9,12 +9,12 @@ from urllib.parse import quote, urlsplit
 
 import aiohttp
 import pytest
+from tests.registry.conftest import Serve
+from tests.registry.house import CONFIG, Client, descriptor, digest_of, encode, image_of, index_of
 from yarl import URL
 
 from gorae.oci import media_type
 from gorae.registry.http.body import Patience
-from tests.registry.conftest import Serve
-from tests.registry.house import CONFIG, Client, descriptor, digest_of, encode, image_of, index_of
 
 LAYER = b"layer" * 1000
 
@@ -46,8 +46,8 @@ async def test_wrong_digest(client: Client, way: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "digest",
-    ["", "sha256", "sha256:", "sha256:abc", "sha256:" + "g" * 64, "sha256:" + "A" * 64, "md5:" + "0" * 32, "sha256:../../" + "0" * 58,
+    "digest", ["", "sha256", "sha256:", "sha256:abc", "sha256:" + "g" * 64, "sha256:" + "A" * 64, "md5:" + "0" * 32, "sha256:../../"
+    + "0" * 58,
      "sha256:" + "0" * 65, "sha256:" + "0" * 64 + "\n"],
 )  # fmt: skip
 async def test_what_is_no_digest(client: Client, digest: str) -> None:
@@ -118,7 +118,7 @@ async def received(client: Client, count: int) -> None:
     "body",
     [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"schemaVersion": 2}', b'{"schemaVersion": 1, "fsLayers": [], "history": []}',
      b'{"schemaVersion": 2, "schemaVersion": 2}', b"[" * 100_000, encode(image_of() | {"manifests": []}),
-     encode(image_of() | {"Layers": []}), encode(image_of() | {"schemaVersion": 3}), encode(image_of() | {"mediaType": "text/plain"}),
+     encode(image_of() | {"Layers": []}), encode(image_of() | {"schemaVersion": 3}), encode(image_of() | {"mediaType": "a/b"}),
      encode(image_of() | {"config": {"mediaType": "a/b", "digest": "sha256:../../../etc/passwd", "size": 1}}),
      encode(image_of() | {"config": descriptor(CONFIG, media_type.OCI_CONFIG) | {"size": -1}})],
 )  # fmt: skip

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from tests.registry.conftest import Serve
+from tests.registry.house import CONFIG, Client, descriptor, digest_of, encode, image_of, index_of
 
 from gorae.errors import CorruptData
 from gorae.oci import media_type
@@ -19,8 +21,6 @@ from gorae.registry.errors import Refusal
 from gorae.registry.garbage import Collector, Report
 from gorae.registry.repository import Repository
 from gorae.registry.store.directory import Directory
-from tests.registry.conftest import Serve
-from tests.registry.house import CONFIG, Client, descriptor, digest_of, encode, image_of, index_of
 
 OLD = time.time() - 10 * 86400
 LAYER = b"layer" * 100
@@ -245,7 +245,9 @@ async def test_pushes_between_every_two_steps(client: Client, store: Directory, 
     assert seen == {upload_again: {"uploaded"}, mount: {"mounted", "absent"}, name_it: {"Receipt", "Refusal"}}[act]  # type: ignore[index]
 
 
-async def test_a_collector_that_dies_between_every_two_steps(client: Client, store: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_collector_that_dies_between_every_two_steps(
+    client: Client, store: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Pushes go on afterwards, and the next collector finishes."""
     monkeypatch.setattr(condemned, "_PAUSE", 0.001)
     monkeypatch.setattr(condemned, "_PATIENCE", 0.01)

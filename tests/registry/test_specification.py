@@ -6,9 +6,9 @@ import json
 from itertools import pairwise
 
 import pytest
+from tests.registry.house import CONFIG, OCTETS, Client, descriptor, digest_of, encode, image_of, index_of
 
 from gorae.oci import media_type
-from tests.registry.house import CONFIG, OCTETS, Client, descriptor, digest_of, encode, image_of, index_of
 
 LAYER = b"layer" * 1000
 UNKNOWN = digest_of(b"nobody has this")

@@ -17,7 +17,11 @@ from gorae.errors import InvalidArgument
 DEFAULT_ADDRESS = "127.0.0.1:5000"
 DEFAULT_STORAGE = "/var/lib/gorae-registry"
 STORAGE = click.option(
-    "--storage", default=DEFAULT_STORAGE, show_default=True, metavar="DIRECTORY|URL", help="Where everything lies: a directory, s3://…, gs://…, az://…"
+    "--storage",
+    default=DEFAULT_STORAGE,
+    show_default=True,
+    metavar="DIRECTORY|URL",
+    help="Where everything lies: a directory, s3://…, gs://…, az://…",
 )
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
@@ -68,7 +72,15 @@ def needs_extra(command: Callable[..., int | None]) -> Callable[..., int | None]
 
 
 @registry.command()
-@click.option("--address", "addresses", multiple=True, default=(DEFAULT_ADDRESS,), show_default=True, metavar="HOST:PORT", help="Where to listen; may be given again.")
+@click.option(
+    "--address",
+    "addresses",
+    multiple=True,
+    default=(DEFAULT_ADDRESS,),
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where to listen; may be given again.",
+)
 @STORAGE
 @click.option("--insecure", is_flag=True, help="Allow addresses that others reach without TLS.")
 @click.option("--tls-cert", "tls_certificate", default="", metavar="FILE", help="Certificate chain, PEM.")
@@ -76,25 +88,38 @@ def needs_extra(command: Callable[..., int | None]) -> Callable[..., int | None]
 @click.option("--tls-client-ca", default="", metavar="FILE", help="Clients must show a certificate of this authority.")
 @click.option("--htpasswd", default="", metavar="FILE", help="Users and their bcrypt passwords (gorae registry password).")
 @click.option("--policy", default="", metavar="FILE", help="Who may do what where: TOML or JSON (docs/registry.md).")
-@click.option("--token-key", default="", metavar="FILE", help="Token instead of basic authentication: sign tokens with this key (gorae registry key).")
+@click.option(
+    "--token-key",
+    default="",
+    metavar="FILE",
+    help="Token instead of basic authentication: sign tokens with this key (gorae registry key).",
+)
 @click.option("--token-trust", "token_trusted", multiple=True, metavar="FILE", help="Believe tokens of this public key too.")
 @click.option("--token-issuer", default="gorae-registry", show_default=True, metavar="NAME", help="The iss of tokens.")
 @click.option("--token-service", default="gorae-registry", show_default=True, metavar="NAME", help="The aud of tokens.")
 @click.option("--url", default="", metavar="URL", help="How clients reach this registry, if a balancer is in front of it.")
 @click.option("--read-only", is_flag=True, help="Take nothing, delete nothing.")
-@click.option("--upstream", "upstreams", multiple=True, metavar="[NAME=]URL", help="Cache another registry, all of it or under NAME/.")
+@click.option(
+    "--upstream", "upstreams", multiple=True, metavar="[NAME=]URL", help="Cache another registry, all of it or under NAME/."
+)
 @click.option("--upstream-credentials", default="", metavar="FILE", help="Users and passwords for upstreams: TOML or JSON.")
 @click.option("--upstream-ca", default="", metavar="FILE", help="Authorities to believe upstreams by.")
 @click.option("--fresh", type=Duration(), default="60s", show_default=True, help="How long a cached tag is not asked for again.")
-@click.option("--gc-every", "collect_every", type=Duration(), default="6h", show_default=True, help="Collect garbage so often; 0: never.")
+@click.option(
+    "--gc-every", "collect_every", type=Duration(), default="6h", show_default=True, help="Collect garbage so often; 0: never."
+)
 @click.option("--gc-grace", "grace", type=Duration(), default="24h", show_default=True, help="What is younger is never collected.")
 @click.option("--gc-untagged", "collect_untagged", is_flag=True, help="Collect manifests that no tag reaches as well.")
 @click.option("--warning", "warnings", multiple=True, metavar="TEXT", help="Tell every client this.")
 @click.option("--chunk-minimum", type=Size(), default="0", help="Ask clients for chunks of at least this size.")
 @click.option("--blob-limit", type=Size(), default="0", help="Refuse larger blobs; 0: any size.")
 @click.option("--max-requests", "most_requests", type=click.IntRange(1), default=512, show_default=True, help="Requests at once.")
-@click.option("--max-connections", "most_connections", type=click.IntRange(1), default=4096, show_default=True, help="Connections at once.")
-@click.option("--idle", type=Duration(), default="60s", show_default=True, help="Close connections that send no request for so long.")
+@click.option(
+    "--max-connections", "most_connections", type=click.IntRange(1), default=4096, show_default=True, help="Connections at once."
+)
+@click.option(
+    "--idle", type=Duration(), default="60s", show_default=True, help="Close connections that send no request for so long."
+)
 @needs_extra
 def serve(**options: Any) -> None:
     """Serve images to every client of the OCI distribution specification, from a directory or a bucket.
@@ -107,7 +132,10 @@ def serve(**options: Any) -> None:
     from gorae.registry.settings import Settings
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
-    run(Settings(**options), lambda addresses: print(f"serving {options['storage']} on {' '.join(addresses)}", file=sys.stderr, flush=True))
+    run(
+        Settings(**options),
+        lambda addresses: print(f"serving {options['storage']} on {' '.join(addresses)}", file=sys.stderr, flush=True),
+    )
 
 
 @registry.command()
@@ -136,7 +164,10 @@ def gc(storage: str, grace: float, untagged: bool, dry: bool) -> int:
         return 1
     would = "would be " if dry else ""
     print(f"{report.repositories} repositories, {report.manifests} manifests, {report.blobs} blobs")
-    print(f"{report.deleted} blobs with {report.freed} bytes {would}deleted, {report.uploads} abandoned uploads, {report.untagged} untagged manifests")
+    print(
+        f"{report.deleted} blobs with {report.freed} bytes {would}deleted, "
+        f"{report.uploads} abandoned uploads, {report.untagged} untagged manifests"
+    )
     return 0
 
 
@@ -168,7 +199,14 @@ def key(file: str) -> None:
 @registry.command()
 @click.option("--key", "path", required=True, metavar="FILE", help="The key of --token-key.")
 @click.option("--user", default="token", show_default=True, help="Whom it names.")
-@click.option("--scope", "scopes", multiple=True, required=True, metavar="SCOPE", help="Such as repository:team/app:pull,push; may be given again.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    metavar="SCOPE",
+    help="Such as repository:team/app:pull,push; may be given again.",
+)
 @click.option("--expires", type=Duration(), default="1h", show_default=True)
 @click.option("--issuer", default="gorae-registry", show_default=True)
 @click.option("--service", default="gorae-registry", show_default=True)

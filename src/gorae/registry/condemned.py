@@ -8,9 +8,9 @@
     4  deletes the blob, then its links               4  looks whether blob and link are there; if not, as 3
     5  deletes condemned/D, then verdicts/D
 
-Each writes before it looks, so at least one sees the other; and of two who see each other, `create` has one winner. Only the holder of the
-collectors' term deletes. A collector that dies between 3 and 5 leaves "delete" behind: whoever waits takes the term as soon as it can be
-had, and finishes.
+Each writes before it looks, so at least one sees the other; and of two who see each other, `create` has one winner. Only the holder
+of the collectors' term deletes. A collector that dies between 3 and 5 leaves "delete" behind: whoever waits takes the term as soon
+as it can be had, and finishes.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
     survey     again: who began to rely on one of them meanwhile?
     sentence   `condemned`: the blob goes, or somebody has objected
 
-Swept as well: uploads and pending manifests that nobody goes on with, catalog entries of repositories that have nothing any more and, when
-asked, manifests without a tag. What is younger than the grace time is never touched.
+Swept as well: uploads and pending manifests that nobody goes on with, catalog entries of repositories that have nothing any more
+and, when asked, manifests without a tag. What is younger than the grace time is never touched.
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ class Collector:
     async def _sentence(self, term: Term, candidates: dict[Digest, int], survey: Survey, report: Report) -> None:
         for digest, size in candidates.items():
             if not term.valid():
-                raise Unavailable("garbage collection: the store was too slow to keep the term; what is left waits for the next one")
+                raise Unavailable(
+                    "garbage collection: the store was too slow to keep the term; what is left waits for the next one"
+                )
             if digest in survey.roots or not await self._store.create(layout.verdict(digest), condemned.DELETE):
                 await condemned.acquit(self._store, digest)
                 report.rescued += 1

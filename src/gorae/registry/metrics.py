@@ -86,7 +86,9 @@ class Metrics:
             total = 0
             for limit, count in zip((*BUCKETS, None), counts, strict=True):
                 total += count
-                lines.append(f'{PREFIX}_request_seconds_bucket{{route="{route}",le="{limit if limit is not None else "+Inf"}"}} {total}')
+                lines.append(
+                    f'{PREFIX}_request_seconds_bucket{{route="{route}",le="{limit if limit is not None else "+Inf"}"}} {total}'
+                )
             lines.append(f'{PREFIX}_request_seconds_sum{{route="{route}"}} {self._seconds[route]:.6f}')
             lines.append(f'{PREFIX}_request_seconds_count{{route="{route}"}} {total}')
         return lines

@@ -1,10 +1,11 @@
 """A manifest arrives, and goes again.
 
-    receive   digest ─▶ decode ─▶ pending (a root for the collector) ─▶ its blobs are there and stay ─▶ bytes ─▶ manifest ─▶ referrer ─▶ tags
+    receive   digest ─▶ decode ─▶ pending (a root for the collector) ─▶ its blobs are there and stay
+              ─▶ bytes ─▶ manifest ─▶ referrer ─▶ tags
     remove    tags of it ─▶ referrer ─▶ manifest; bytes go with the next collection
 
-Not asked for: layers that may not be distributed, the subject (spec.md, "MUST accept … a subject field that references a manifest that
-does not exist"), and the manifests of an index that are elsewhere (a sparse index).
+Not asked for: layers that may not be distributed, the subject (spec.md, "MUST accept … a subject field that references a manifest
+that does not exist"), and the manifests of an index that are elsewhere (a sparse index).
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ async def _check_parts(repository: Repository, document: Manifest | Index) -> tu
     if missing_blobs:
         raise Refusal(
             "MANIFEST_BLOB_UNKNOWN",
-            f"push its blobs first: {', '.join(missing_blobs[:3])}{' …' if len(missing_blobs) > 3 else ''} unknown in this repository",
+            f"push its blobs first: this repository lacks {', '.join(missing_blobs[:3])}{' …' if len(missing_blobs) > 3 else ''}",
             detail=[{"digest": each} for each in missing_blobs[:100]],
         )
     return warnings

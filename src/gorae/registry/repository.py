@@ -1,8 +1,8 @@
 """What a repository is: blobs that it has, manifests, tags, referrers. No HTTP and no rights in here.
 
-A blob belongs to a repository by a link; who may read one repository must not read another's blobs by guessing a digest. A push asks for
-a blob with HEAD before it sends it, and relies on the answer until its manifest comes: so asking renews the link's time (`renew`), and
-the garbage collector leaves young links alone.
+A blob belongs to a repository by a link; who may read one repository must not read another's blobs by guessing a digest. A push
+asks for a blob with HEAD before it sends it, and relies on the answer until its manifest comes: so asking renews the link's time
+(`renew`), and the garbage collector leaves young links alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gorae.registry.names import tag_order
 from gorae.registry.store.seam import Content, OutOfOrder, Store, UnknownUpload
 
 RENEWAL = 3600.0
-"""A link younger than this is not renewed: a busy base image would be written at each pull. Less than half the collector's grace."""
+"""A link younger than this is not renewed: a busy base image would be written at each push."""
 AT_ONCE = 16
 
 
@@ -196,4 +196,3 @@ def upload_refusal(error: UnknownUpload | OutOfOrder) -> Refusal:
     if isinstance(error, OutOfOrder):
         return Refusal("BLOB_UPLOAD_INVALID", str(error), status=416, detail={"offset": error.offset})
     return Refusal("BLOB_UPLOAD_UNKNOWN", str(error))
-

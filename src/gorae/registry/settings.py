@@ -1,7 +1,7 @@
 """What a registry is told: one frozen value, made by the command line, checked here before anything is opened.
 
-Refused: listening for others than this machine in clear text (unless `insecure` is spelled out), half a TLS pair, tokens without a key or
-an audience, more words of warning than the specification lets a client bear (4096 bytes).
+Refused: listening for others than this machine in clear text (unless `insecure` is spelled out), half a TLS pair, tokens without a
+key or an audience, more words of warning than the specification lets a client bear (4096 bytes).
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class Settings:
             host, _ = split_address(address)
             if not self.tls_certificate and not self.insecure and not is_loopback(host):
                 raise InvalidArgument(
-                    f"{address} is open to others than this machine: give --tls-cert and --tls-key, or --insecure if something in front "
-                    "of it does the TLS"
+                    f"{address} is open to others than this machine: give --tls-cert and --tls-key, "
+                    "or --insecure if something in front of it does the TLS"
                 )
         if self.token_key and not self.htpasswd:
             raise InvalidArgument("--token-key issues tokens for passwords: it needs --htpasswd")

@@ -2,8 +2,8 @@
 
     garbage/terms/<number>     {"owner": …} rewritten every LEASE/6 by its holder; {} when it is over
 
-The highest number counts. Whoever finds it over, or not rewritten for LEASE, creates the next number, which has one winner. A holder that
-could not rewrite its term for LEASE/2 stops deleting (`valid`), so that it has stopped well before anybody takes over.
+The highest number counts. Whoever finds it over, or not rewritten for LEASE, creates the next number, which has one winner. A
+holder that could not rewrite its term for LEASE/2 stops deleting (`valid`), so that it has stopped well before anybody takes over.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
     Open      nobody is asked
     Basic     a password with each request; the policy decides
-    Bearer    a token with each request, got from `/token` for a password; the token decides. The page for people takes a password here too.
+    Bearer    a token with each request, got from `/token` for a password; the token decides. The page for people takes a
+              password here too
 
-A refused anonymous is told how to log in (401); somebody known is told that it is not allowed: 403, or with tokens 401 again, because a
-token with more rights may be had.
+A refused anonymous is told how to log in (401); somebody known is told that it is not allowed: 403, or with tokens 401 again,
+because a token with more rights may be had.
 """
 
 from __future__ import annotations
@@ -122,7 +123,10 @@ class Bearer:
             words.append('error="insufficient_scope"')
         message = access.reason if isinstance(access, Unproven) else "authentication required"
         return Refusal(
-            "UNAUTHORIZED", message, headers={"WWW-Authenticate": ",".join(words)}, detail=[_told(each) for each in needs if each.right]
+            "UNAUTHORIZED",
+            message,
+            headers={"WWW-Authenticate": ",".join(words)},
+            detail=[_told(each) for each in needs if each.right],
         )
 
     async def issue(self, authorization: str | None, asked: list[str]) -> str | None:

@@ -1,4 +1,5 @@
-"""The keys of tokens: PEM files that the operator names, never anything that a token brings along (`jwk`, `jku`, `x5c` are not looked at).
+"""The keys of tokens: PEM files that the operator names, never anything that a token brings along (`jwk`, `jku`, `x5c` are not
+looked at).
 
     Ed25519   EdDSA        `gorae registry key` makes such a one
     P-256     ES256

@@ -1,7 +1,7 @@
 """htpasswd files: `user:$2y$…` a line, bcrypt only; everything weaker is refused when the file is read.
 
-A check takes bcrypt's time whether the user exists or not, and happens in a thread. Who was right is remembered for REMEMBERED seconds under
-a keyed hash, so that a pull of forty layers does not cost forty bcrypts; who was wrong is not.
+A check takes bcrypt's time whether the user exists or not, and happens in a thread. Who was right is remembered for REMEMBERED
+seconds under a keyed hash, so that a pull of forty layers does not cost forty bcrypts; who was wrong is not.
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def parse(data: bytes, path: str = "htpasswd") -> dict[str, bytes]:
         if not colon or not _USER.fullmatch(name):
             raise InvalidArgument(f"{path}:{number}: expected user:hash")
         if not _HASH.fullmatch(hashed):
-            raise InvalidArgument(f"{path}:{number}: the password of {name} is not bcrypt ($2y$…): make it with `gorae registry password`")
+            raise InvalidArgument(
+                f"{path}:{number}: the password of {name} is not bcrypt ($2y$…): make it with `gorae registry password`"
+            )
         hashes[name] = hashed
     return hashes
 

@@ -3,8 +3,8 @@
     {"iss": issuer, "aud": service, "sub": user, "iat", "nbf", "exp", "jti",
      "access": [{"type": "repository", "name": "team/app", "actions": ["pull", "push"]}, …]}
 
-A client asks for scopes (`repository:team/app:pull,push`, `registry:catalog:*`) and is given the part of them that the policy allows,
-which may be nothing: that is how a public image is pulled, and how a wrong scope is found out where it is used.
+A client asks for scopes (`repository:team/app:pull,push`, `registry:catalog:*`) and is given the part of them that the policy
+allows, which may be nothing: that is how a public image is pulled, and how a wrong scope is found out where it is used.
 """
 
 from __future__ import annotations
@@ -130,7 +130,6 @@ def verify(token: str, keys: tuple[Trusted, ...], issuer: str, service: str) -> 
     except jwt.PyJWTError as error:
         raise ValueError(f"the token is not valid: {error}") from error
     raise AssertionError("unreachable")
-
 
 
 def _claims(claims: dict[str, Any]) -> Claims:

@@ -32,6 +32,9 @@ from gorae.registry.store.seam import Store
 from gorae.registry.upstream.mirror import Upstreams
 
 log = logging.getLogger("gorae.registry")
+# aiohttp tells of every malformed request with a traceback: whoever can reach us could fill the disk with them.
+wire_log = logging.getLogger("gorae.registry.wire")
+wire_log.setLevel(logging.CRITICAL)
 
 BACKLOG = 1024
 HANDSHAKE = 15.0
@@ -58,6 +61,7 @@ class Registry:
             idle=settings.idle,
             most=settings.most_connections,
             access_log=None,
+            logger=wire_log,
             tcp_keepalive=True,
             auto_decompress=False,
             read_bufsize=READ_SIZE,
@@ -109,7 +113,9 @@ class Registry:
             connection.waiting_since = time.monotonic()
             status = 499 if response is None else response.status
             sent = 0 if response is None or request.method == "HEAD" else response.content_length or 0
-            self.metrics.answered(family, request.method if request.method in _METHODS else "other", status, time.monotonic() - begun, sent)
+            self.metrics.answered(
+                family, request.method if request.method in _METHODS else "other", status, time.monotonic() - begun, sent
+            )
 
     async def _answer(self, request: BaseRequest, route: routes.Route, name: str, word: str) -> StreamResponse:
         if self.metrics.in_flight > self.settings.most_requests:

@@ -1,7 +1,7 @@
 """What clients send: streamed, never held, and given up on when it comes too slowly.
 
-A pause of STALL seconds, or less than SLOWEST bytes a second over the first minute and whatever comes after it, ends the request with 408;
-what has come before stays in the upload, which can go on from there.
+A pause of STALL seconds, or less than SLOWEST bytes a second over the first minute and whatever comes after it, ends the request
+with 408; what has come before stays in the upload, which can go on from there.
 """
 
 from __future__ import annotations

@@ -51,6 +51,10 @@ class Listener(Server):
             await asyncio.sleep(min(_LOOK, self.idle / 4))
             before = time.monotonic() - self.idle
             for connection in list(self.connections):
-                if isinstance(connection, Connection) and connection.waiting_since is not None and connection.waiting_since < before:
+                if (
+                    isinstance(connection, Connection)
+                    and connection.waiting_since is not None
+                    and connection.waiting_since < before
+                ):
                     with suppress(AttributeError):  # gone meanwhile
                         connection.force_close()

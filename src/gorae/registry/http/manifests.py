@@ -1,4 +1,5 @@
-"""Manifests: pull, look, push, delete, and who refers to one (spec.md, Pulling Manifests, Pushing Manifests, Deleting, Listing Referrers)."""
+"""Manifests: pull, look, push, delete, and who refers to one (spec.md, Pulling Manifests, Pushing Manifests, Deleting, Listing
+Referrers)."""
 
 from __future__ import annotations
 
@@ -100,7 +101,7 @@ def _bounded(shown: Sequence[str], last: str | None, by_digest: dict[str, object
 
 
 async def _fitting(call: Call, stored: Stored) -> Stored:
-    """For a tag of an index, and a client that understands single manifests alone: the one for linux/amd64, as Docker's registry does."""
+    """For a tag of an index, and a client that understands single manifests alone: the one for linux/amd64, as Docker's."""
     if stored.media_type not in media_type.INDEXES:
         return stored
     accepted = {word.partition(";")[0].strip() for line in call.request.headers.getall("Accept", []) for word in line.split(",")}

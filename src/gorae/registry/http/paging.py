@@ -20,9 +20,7 @@ def parse_count(text: str | None) -> int:
     return min(int(text), MOST)
 
 
-def page(
-    items: Sequence[str], count: int, last: str | None, order: Callable[[str], Any] = str
-) -> tuple[Sequence[str], str | None]:
+def page(items: Sequence[str], count: int, last: str | None, order: Callable[[str], Any] = str) -> tuple[Sequence[str], str | None]:
     """The items behind `last`, and the last of them when more follow. `items` are sorted by `order`."""
     if last is not None:
         behind = order(last)

@@ -44,7 +44,9 @@ async def token_by_form(call: Call) -> StreamResponse:
         raise Refusal("UNSUPPORTED", f"not a form: {error}", status=400) from error
     if form.get("grant_type") != "password":
         raise Refusal("UNSUPPORTED", "grant_type must be password", status=400)
-    return await _issue(call, basic(form.get("username", ""), form.get("password", "")), form.get("service"), [form.get("scope", "")])
+    return await _issue(
+        call, basic(form.get("username", ""), form.get("password", "")), form.get("service"), [form.get("scope", "")]
+    )
 
 
 async def _issue(call: Call, authorization: str | None, service: str | None, scopes: list[str]) -> StreamResponse:

@@ -102,7 +102,9 @@ async def _take(call: Call, identifier: str) -> int:
 
 
 def _chunks(call: Call) -> AsyncIterator[bytes]:
-    return call.registry.metrics.received(body.chunks(call.request, call.registry.settings.patience, call.registry.settings.blob_limit))
+    return call.registry.metrics.received(
+        body.chunks(call.request, call.registry.settings.patience, call.registry.settings.blob_limit)
+    )
 
 
 async def _mount(call: Call, digest: Digest) -> bool:
@@ -142,4 +144,3 @@ def _accepted(call: Call, identifier: str, size: int, more: dict[str, str] | Non
 
 def _created(call: Call, digest: Digest) -> StreamResponse:
     return empty(201, {"Location": f"/v2/{call.name}/blobs/{digest}", "Docker-Content-Digest": digest})
-

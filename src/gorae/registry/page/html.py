@@ -75,7 +75,7 @@ def document(title: str, *pieces: object) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>"
-        f'<header>{anchor("registry", "/")}</header><main>{joined(pieces)}</main></body></html>'
+        f"<header>{anchor('registry', '/')}</header><main>{joined(pieces)}</main></body></html>"
     )
 
 

@@ -70,7 +70,9 @@ async def _front(call: Call) -> Markup:
         more = "" if len(tagged) <= MOST_WEIGHED else "≥ "
         rows.append((anchor(name, f"/repository/{name}"), len(tagged), more + size(sum(parts.values()))))
     pieces: list[object] = [tag("h1", f"{len(readable)} repositories" if len(readable) != 1 else "1 repository")]
-    pieces.append(table(("repository", "tags", "size"), rows, frozenset({1, 2})) if rows else tag("p", "Nothing has been pushed yet."))
+    pieces.append(
+        table(("repository", "tags", "size"), rows, frozenset({1, 2})) if rows else tag("p", "Nothing has been pushed yet.")
+    )
     if last is not None:
         pieces.append(tag("p", anchor("next page", "/", last=last)))
     return joined(pieces)
@@ -117,9 +119,16 @@ async def _image(call: Call, repository: Repository, reference: Digest | str) ->
         rows += _told(found.config)
     if found.document is not None:
         rows += [(key, value) for key, value in sorted(found.document.annotations.items())]
-    pieces: list[object] = [tag("h1", f"{repository.name}{mark}{reference}"), tag("pre", f"gorae pull {place}"), table(("", ""), rows)]
+    pieces: list[object] = [
+        tag("h1", f"{repository.name}{mark}{reference}"),
+        tag("pre", f"gorae pull {place}"),
+        table(("", ""), rows),
+    ]
     if isinstance(found.document, Manifest):
-        pieces += [tag("h2", f"Layers, {size(sum(each.size for each in found.document.layers))}"), _layers(found.document, found.config)]
+        pieces += [
+            tag("h2", f"Layers, {size(sum(each.size for each in found.document.layers))}"),
+            _layers(found.document, found.config),
+        ]
     elif isinstance(found.document, Index):
         pieces += [tag("h2", "Platforms"), await _platforms(repository, found.document)]
     else:

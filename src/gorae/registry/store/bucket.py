@@ -3,10 +3,10 @@
     <upload>/begun              empty: the upload is there
     <upload>/<offset>           a part: the bytes from there on, at most PART; twelve digits and more, zero-filled
 
-An append is spooled to a nameless file and put part by part, each with "only if it is not there", so that of two appends at one place
-one wins. Commit reads the parts through the hash into the final object, which a bucket shows only when it is complete: a wrong digest
-raises before the last part, and nothing appears. A slow client costs disk, not memory: parts are in memory only on their way to the
-bucket, and only LANES of them at a time.
+An append is spooled to a nameless file and put part by part, each with "only if it is not there", so that of two appends at one
+place one wins. Commit reads the parts through the hash into the final object, which a bucket shows only when it is complete: a
+wrong digest raises before the last part, and nothing appears. A slow client costs disk, not memory: parts are in memory only on
+their way to the bucket, and only LANES of them at a time.
 
 Buckets that refuse conditional writes (`If-None-Match`) cannot be used.
 """

@@ -9,11 +9,12 @@
     append    flock ─▶ the file grows; its size is the truth, whoever was killed
     commit    hash (kept up while appending, else read again) ─▶ fdatasync ─▶ link(2) ─▶ fsync of the directory
 
-A committed file must never grow again: an append refuses a file with a second name, and one whose name has gone (checked under the lock).
+A committed file must never grow again: an append refuses a file with a second name, and one whose name has gone (checked under the
+lock).
 
 Several instances of one machine, or of a file system with flock(2) and link(2) over the network, may share it. Looking things up
-happens in the event loop, because a stat of a warm directory is cheaper than a thread's wake-up; whatever waits for a disk happens in
-threads.
+happens in the event loop, because a stat of a warm directory is cheaper than a thread's wake-up; whatever waits for a disk happens
+in threads.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     --upstream two=https://two           those below two/, without that word there
 
     manifest by digest    ours, else theirs
-    manifest by tag       ours while it is younger than `fresh`; else theirs, asked with HEAD first; ours again when they do not answer
+    manifest by tag       ours while it is younger than `fresh`; else theirs (HEAD first); ours again when they do not answer
     blob                  ours, else theirs (fill)
     tags, referrers       theirs; ours when they do not answer
 
@@ -49,7 +49,9 @@ class Source:
     remote: Remote
     name: str
 
-    def ask(self, method: str, rest: str, headers: dict[str, str] | None = None) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    def ask(
+        self, method: str, rest: str, headers: dict[str, str] | None = None
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         return self.remote.request(method, f"/v2/{self.name}/{rest}", self.name, headers)
 
 

@@ -3,8 +3,8 @@
     request ─▶ 401 ─▶ challenge ─▶ Basic: the credential of this origin · Bearer: a token from the realm ─▶ request once more
             ─▶ 30x ─▶ the same without Authorization, unless it stays on this origin; never from https to http; at most five
 
-The realm must lie on the upstream's own origin or on one that the operator has listed (`token_origins`): otherwise a hostile upstream would
-choose whom we send a password to, or which address inside our network we ask (CVE-2020-15157, CVE-2019-10214).
+The realm must lie on the upstream's own origin or on one that the operator has listed (`token_origins`): otherwise a hostile
+upstream would choose whom we send a password to, or which address inside our network we ask (CVE-2020-15157, CVE-2019-10214).
 """
 
 from __future__ import annotations
