@@ -9,7 +9,12 @@ mkdir …         a cgroup of its own, to count and limit   38 µs
 
 from __future__ import annotations
 
+import re
+import sys
 from typing import Any
+
+IDENTITY = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
+WIDTH = 140  # of what goes into a file
 
 PHASES = {
     "before": "the parent, before the child exists",
@@ -26,7 +31,7 @@ def draw(birth: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else WIDTH)
     table = Table(box=SIMPLE, show_edge=False, pad_edge=False, header_style="bold")
     table.add_column("call", no_wrap=True, style="cyan")
     table.add_column("what", overflow="fold", ratio=3)
@@ -38,7 +43,7 @@ def draw(birth: dict[str, Any]) -> None:
             phase = step["Phase"]
             table.add_section()
             table.add_row("", Text(PHASES.get(phase, phase), style="bold"), "", "")
-        table.add_row(step["Call"], Text(step["What"]), Text(step["Why"]), microseconds(step["Nanoseconds"]))
+        table.add_row(step["Call"], Text(IDENTITY.sub(r"\1…", step["What"])), Text(step["Why"]), microseconds(step["Nanoseconds"]))
     console.print(table)
     console.print(f"{len(birth['Steps'])} steps, {birth['Nanoseconds'] / 1e6:.1f} ms from the request to the program")
 

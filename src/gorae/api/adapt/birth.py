@@ -63,6 +63,8 @@ def birth(steps: Sequence[Mapping[str, Any]]) -> Birth:
 
 def _named(call: str, argument: object) -> object:
     """Flags by their names in the kernel's headers, modes in octal."""
+    if call == "restrict_devices" and isinstance(argument, list | tuple):
+        return ", ".join(dict.fromkeys(_device_rule(*rule) for rule in argument))
     if type(argument) is not int or not argument:
         return argument
     if call in ("clone3", "unshare"):
@@ -75,6 +77,12 @@ def _named(call: str, argument: object) -> object:
     if call == "umask" or (call == "mknod_in_root" and argument > 0o7777):
         return f"0{argument:o}"
     return argument
+
+
+def _device_rule(allow: bool, kind: str, major: int | None, minor: int | None, access: str | None) -> str:
+    """`allow c 1:3 rwm`, as the device cgroup's own files have it."""
+    number = "" if kind == "a" else f" {'*' if major is None else major}:{'*' if minor is None else minor}"
+    return f"{'allow' if allow else 'deny'} {kind}{number} {access or 'rwm'}"
 
 
 def _flags(value: int, names: Mapping[int, str]) -> str:
@@ -91,4 +99,4 @@ def what(arguments: object) -> str:
     if isinstance(arguments, list | tuple):
         return " ".join(what(item) for item in arguments if item not in (None, "", [], {}))
     text = str(arguments)
-    return text if len(text) <= 200 else f"{text[:199]}…"
+    return text if len(text) <= 400 else f"{text[:399]}…"
