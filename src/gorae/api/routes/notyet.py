@@ -11,19 +11,11 @@ from gorae.errors import Unsupported
 ENDPOINTS: dict[str, tuple[tuple[str, str], ...]] = {
     "stats": (("GET", "/containers/{id}/stats"),),
     "update of a container": (("POST", "/containers/{id}/update"),),
-    "diff": (("GET", "/containers/{id}/changes"),),
-    "export": (("GET", "/containers/{id}/export"),),
-    "copying files into and out of a container": (
-        ("HEAD", "/containers/{id}/archive"),
-        ("GET", "/containers/{id}/archive"),
-        ("PUT", "/containers/{id}/archive"),
-    ),
     "checkpointing": (
         ("GET", "/containers/{id}/checkpoints"),
         ("POST", "/containers/{id}/checkpoints"),
         ("DELETE", "/containers/{id}/checkpoints/{checkpoint}"),
     ),
-    "commit": (("POST", "/commit"),),
     "build": (("POST", "/build"), ("POST", "/build/cancel"), ("POST", "/session"), ("POST", "/grpc")),
     "push": (("POST", "/images/{name…}/push"),),
     "image search": (("GET", "/images/search"),),

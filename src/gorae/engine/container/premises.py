@@ -50,6 +50,10 @@ class Premises:
     def root_mounts(self, container: Container) -> tuple[Mount, ...]:
         return self._snapshots.mounts(container.id)
 
+    def layers(self, container: Container) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+        """Its own directory, those below it (the nearest first), and the paths at which the former has marks of ours."""
+        return self._snapshots.upper(container.id), self._snapshots.lowers(container.id), self._snapshots.hidden(container.id)
+
     def draft(self, identity: str, name: str, config: ContainerConfig, find: Callable[[str], Container]) -> Draft:
         """NotFound in Docker's words for an image that is not there."""
         return draft(

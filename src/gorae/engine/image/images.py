@@ -15,10 +15,22 @@ from typing import Self
 
 from gorae.engine.image import builtin, record
 from gorae.engine.image.catalogue import Catalogue
+from gorae.engine.image.committing import Committer
 from gorae.engine.image.importing import Importer
 from gorae.engine.image.layers import Layers
 from gorae.engine.image.loading import Loader
-from gorae.engine.image.model import Deleted, HistoryItem, Image, ImageEvent, ImageSummary, Loaded, Progress, Pruned, Untagged
+from gorae.engine.image.model import (
+    Deleted,
+    HistoryItem,
+    Image,
+    ImageConfig,
+    ImageEvent,
+    ImageSummary,
+    Loaded,
+    Progress,
+    Pruned,
+    Untagged,
+)
 from gorae.engine.image.record import chain_ids
 from gorae.engine.image.removal import InUse, Publish, Remover
 from gorae.engine.image.saving import Saver
@@ -39,6 +51,7 @@ class Images:
         self._catalogue = Catalogue(root.database)
         self._layers = Layers(root)
         self._importer = Importer(root, self._catalogue, self._layers)
+        self._committer = Committer(root, self._catalogue, self._layers)
         self._loader = Loader(root, self._catalogue, self._layers)
         self._saver = Saver(root, self._catalogue)
         self._remover = Remover(root, self._catalogue, in_use, publish)
@@ -106,6 +119,25 @@ class Images:
         names = (_new_name(repository, tag),) if repository else ()
         found = await self._importer.run(stream, names=names, message=message, changes=changes, platform=platform)
         self._publish(ImageEvent(action="import", id=found.image.id, name=names[0] if names else ""))
+        return self.get(found.image.id)
+
+    async def commit(
+        self,
+        parent: Image,
+        layer: AsyncIterator[bytes],
+        *,
+        config: ImageConfig,
+        changes: Sequence[str] = (),
+        repository: str = "",
+        tag: str = "",
+        comment: str = "",
+        author: str = "",
+        created_by: str = "",
+    ) -> Image:
+        """An image of one layer (an uncompressed tar) more than `parent` has; `changes` are applied to `config`."""
+        names = (_new_name(repository, tag),) if repository else ()
+        words = {"comment": comment, "author": author, "created_by": created_by}
+        found = await self._committer.run(parent, layer, config=config, changes=changes, names=names, **words)
         return self.get(found.image.id)
 
     async def load(self, stream: AsyncIterator[bytes]) -> AsyncGenerator[Progress | Loaded, None]:

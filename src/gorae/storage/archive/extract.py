@@ -18,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from gorae.errors import CorruptData
+from gorae.errors import CorruptData, InvalidArgument
 from gorae.linux.path import RESOLVE_NO_XDEV, make_directories_in_root, open_in_root
 from gorae.linux.tree import remove_tree
 from gorae.storage.archive import whiteout
@@ -39,6 +39,17 @@ class _Directory(NamedTuple):
     mtime: int
 
 
+class Copy(NamedTuple):
+    """Into a tree that is somebody's already, at the directory `into`: `docker cp`. Links on the way are followed, mounts crossed.
+
+    `owner` (uid, gid) takes the place of the archive's; `keeps_kinds`: a directory is not replaced by a file, nor a file by one.
+    """
+
+    into: bytes = b""
+    owner: tuple[int, int] | None = None
+    keeps_kinds: bool = False
+
+
 class Extractor:
     """`extract` each member, then `finish()`.
 
@@ -46,12 +57,14 @@ class Extractor:
     hard link, and a directory that it does not describe itself looks as it does there.
     """
 
-    def __init__(self, root: int, lowers: Sequence[int] = (), *, whiteouts: bool = True) -> None:
+    def __init__(self, root: int, lowers: Sequence[int] = (), *, whiteouts: bool = True, copy: Copy | None = None) -> None:
         self.size = 0
         self.ignored = 0  # extended attributes and bookkeeping that were left out
         self._root = root
         self._lowers = lowers
         self._whiteouts = whiteouts
+        self._copy = copy
+        self._resolve = 0 if copy else RESOLVE_NO_XDEV
         self._open: OrderedDict[bytes, tuple[int, int]] = OrderedDict()  # path → descriptor, group
         self._directories: dict[bytes, _Directory] = {}
         os.umask(0)
@@ -59,6 +72,12 @@ class Extractor:
     def extract(self, entry: Entry, portions: Iterable[memoryview]) -> None:
         """Raises `CorruptData` for what leads out or cannot be, `OSError` for what the file system refuses."""
         path = clean(entry.name)
+        if self._copy is not None:
+            if not path:
+                return  # the directory that is copied into stays as it is
+            path = self._within(path)
+            if self._copy.owner is not None:
+                entry.uid, entry.gid = self._copy.owner
         parent, _, name = path.rpartition(b"/")
         if not name:
             if entry.kind is not Kind.DIRECTORY:
@@ -119,7 +138,10 @@ class Extractor:
         if stat.S_ISDIR(found.st_mode) and entry.kind is Kind.DIRECTORY:
             self._describe_new(entry, path, directory, name)
             return
-        if entry.kind is Kind.LINK and clean(entry.link) == path:
+        if self._copy is not None and self._copy.keeps_kinds and stat.S_ISDIR(found.st_mode) != (entry.kind is Kind.DIRECTORY):
+            kinds = ("directory", "non-directory") if stat.S_ISDIR(found.st_mode) else ("non-directory", "directory")
+            raise InvalidArgument(f"cannot overwrite {kinds[0]} {shown(path)} with {kinds[1]} {shown(path)}")
+        if entry.kind is Kind.LINK and self._within(clean(entry.link)) == path:
             raise CorruptData(f"{shown(path)}: a hard link to itself")
         self._forget()  # a descriptor kept open may be of what goes now
         directory, group = self._directory(parent)
@@ -172,7 +194,7 @@ class Extractor:
         os.utime(name, ns=(mtime, mtime), dir_fd=directory, follow_symlinks=False)
 
     def _link(self, entry: Entry, path: bytes, directory: int, name: bytes) -> None:
-        above, _, last = clean(entry.link).rpartition(b"/")
+        above, _, last = self._within(clean(entry.link)).rpartition(b"/")
         source = self._existing(above)
         if source is not None:
             try:
@@ -238,6 +260,9 @@ class Extractor:
 
     # Directories
 
+    def _within(self, path: bytes) -> bytes:
+        return self._copy.into + b"/" + path if self._copy is not None and self._copy.into else path
+
     def _directory(self, path: bytes) -> tuple[int, int]:
         """Descriptor and group; made if need be."""
         return self._existing(path) or self._imply(path)
@@ -247,7 +272,7 @@ class Extractor:
         if known is not None:
             return known
         try:
-            descriptor = open_in_root(self._root, path or b".", DIRECTORY, resolve=RESOLVE_NO_XDEV)
+            descriptor = open_in_root(self._root, path or b".", DIRECTORY, resolve=self._resolve)
         except FileNotFoundError:
             return None
         except NotADirectoryError:
