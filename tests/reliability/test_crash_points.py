@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.reliability import scenarios
-from tests.reliability.scenarios import Scenario, Stage
-from tests.running import Daemon, until
 
 from gorae import crashpoints
 from gorae.errors import GoraeError
+from tests.reliability import scenarios
+from tests.reliability.scenarios import Scenario, Stage
+from tests.running import Daemon, until
 
 SOURCE = Path(crashpoints.__file__).parent
 RECORDED = ("created", "running", "paused", "restarting", "exited")  # the others are never in a row

@@ -94,7 +94,7 @@ class Restorer:
         elif living is not None:
             if entry.started is None or entry.started.started_at != living.started_at:
                 await self._life.found_running(entry, await self._started(entry, living))
-            self._execs.adopt(entry, living)
+            await self._execs.adopt(entry, living)
         elif (record := self._exit_record(entry)) is not None:
             await self._life.ended(entry, record)
         elif entry.container.state.running:

@@ -6,6 +6,11 @@ exec_start  ──▶ running ──▶ ended, with its exit code kept for `insp
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
+import signal
+
 import msgspec
 
 from gorae import crashpoints, errors
@@ -20,6 +25,7 @@ from gorae.oci import runtimespec
 from gorae.supervisor.protocol import ExecExited, ExecRequest, Living, Stdio, Streams
 
 KEPT = 256
+UNKNOWN = 255  # the exit code of an exec whose end nobody saw
 
 
 class Execs:
@@ -129,8 +135,20 @@ class Execs:
         except (errors.NotFound, errors.Conflict, errors.Unavailable):
             pass  # the container and its execs were forgotten together, or will be
 
-    def adopt(self, entry: Entry, living: Living) -> None:
-        """Execs that ran through a restart of the engine: their words are lost, their end is not."""
+    async def adopt(self, entry: Entry, living: Living) -> None:
+        """Execs that ran through a restart of the engine: their words are lost, their end is not. Those of a supervisor that died
+        have no streams any more, and nobody waits for them: they are ended.
+        """
+        known = {each.exec for each in living.execs}
+        lost = [wish for wish in entry.execs.values() if wish.running and wish.pid and wish.id not in known]
+        if lost:
+            inside = await asyncio.to_thread(self._premises.cgroup(entry.container).procs)
+            for wish in lost:
+                if wish.pid in inside:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(wish.pid, signal.SIGKILL)
+                entry.execs[wish.id] = msgspec.structs.replace(wish, running=False, pid=0, exit_code=UNKNOWN)
+                self._tell(entry, "exec_die", wish.id, exitCode=str(UNKNOWN))
         for each in living.execs:
             if each.exec not in entry.execs and each.state != "exited":
                 entry.execs[each.exec] = Exec(
