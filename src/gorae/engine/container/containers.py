@@ -16,8 +16,6 @@ import msgspec
 
 from gorae import crashpoints, errors
 from gorae.engine.container import attach, filter, logs, options
-from gorae.engine.container.archives import Archives
-from gorae.engine.container.commit import Commits
 from gorae.engine.container.entries import Entries, Entry
 from gorae.engine.container.execs import Execs
 from gorae.engine.container.life import KILL_DEADLINE, Life
@@ -70,8 +68,6 @@ class Containers:
         self._life = life
         self._execs = execs
         self._supervision = supervision
-        self.archives = Archives(premises, entries)
-        self.commits = Commits(premises, entries, life, self.archives)
 
     # ── life ──
 
@@ -93,12 +89,9 @@ class Containers:
         """
         entry = self._entries.find(reference)
         number = options.parse_signal(signal) if signal else self._stop_signal(entry)
-        if entry.status == "restarting":
-            await self._wholly(self._life.settle(entry))
-        elif not entry.container.state.running:
+        if not entry.container.state.running and entry.status != "restarting":
             raise errors.NotModified(f"container {entry.id} is already stopped")
-        else:
-            await self._wholly(self._stop(entry, number, self._stop_timeout(entry) if timeout is None else timeout))
+        await self._wholly(self._stop(entry, number, self._stop_timeout(entry) if timeout is None else timeout))
         self._life.tell(entry.container, "stop")
 
     async def restart(self, reference: str, *, timeout: int | None = None, signal: str = "") -> None:
@@ -265,6 +258,16 @@ class Containers:
         return await asyncio.shield(self._life.spawn(work))
 
     async def _stop(self, entry: Entry, signal: int, timeout: int) -> None:
+        """Until it is down: one that crashes in a loop may live, wait, or be on its way between the two at each look."""
+        while True:
+            if entry.status == "restarting":
+                await self._life.settle(entry)
+            if entry.container.state.running:
+                await self._end(entry, signal, timeout)
+            if entry.status != "restarting":
+                return
+
+    async def _end(self, entry: Entry, signal: int, timeout: int) -> None:
         """Without the lock: whoever looks meanwhile is answered, and the end can be recorded."""
         crashpoints.hit("container.stop.before-mark")
         await self._life.stopping(entry)
@@ -282,12 +285,9 @@ class Containers:
         await self._ended(entry, KILL_DEADLINE)
 
     async def _restart(self, entry: Entry, signal: int, timeout: int) -> None:
-        if entry.status == "restarting":
-            await self._life.settle(entry)
-        elif entry.container.state.running:
-            if entry.container.config.auto_remove:
-                raise errors.Conflict(f"container {entry.id} is removed when it stops (--rm): it cannot be restarted")
-            await self._stop(entry, signal, timeout)
+        if entry.container.state.running and entry.container.config.auto_remove:
+            raise errors.Conflict(f"container {entry.id} is removed when it stops (--rm): it cannot be restarted")
+        await self._stop(entry, signal, timeout)
         crashpoints.hit("container.restart.after-stop")
         await self._life.start(entry)
 
