@@ -34,7 +34,9 @@ def test_run_returns_what_was_written(client: Any) -> None:
         run(client, "sh", "-c", "exit 3", remove=True)
     with pytest.raises(docker.errors.APIError, match="executable file not found"):
         run(client, "nonsense", remove=True)
-    assert client.containers.list(all=True) == []
+    stillborn = client.containers.list(all=True)
+    assert [container.status for container in stillborn] == ["created"]
+    stillborn[0].remove()
 
 
 def test_the_life_of_a_container(client: Any) -> None:
