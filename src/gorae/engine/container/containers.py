@@ -16,6 +16,8 @@ import msgspec
 
 from gorae import crashpoints, errors
 from gorae.engine.container import attach, filter, logs, options
+from gorae.engine.container.archives import Archives
+from gorae.engine.container.commit import Commits
 from gorae.engine.container.entries import Entries, Entry
 from gorae.engine.container.execs import Execs
 from gorae.engine.container.life import KILL_DEADLINE, Life
@@ -68,6 +70,8 @@ class Containers:
         self._life = life
         self._execs = execs
         self._supervision = supervision
+        self.archives = Archives(premises, entries)
+        self.commits = Commits(premises, entries, life, self.archives)
 
     # ── life ──
 
