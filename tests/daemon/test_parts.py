@@ -8,10 +8,12 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gorae.daemon import ground, listen, main, options
+from gorae.daemon import ground, listen, main, options, tcp
+from gorae.engine.config import Config
 from gorae.errors import Conflict, InvalidArgument, StorageFull, Unsupported
 from gorae.version import VERSION
 
@@ -45,18 +47,69 @@ def test_without_root(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     assert "must run as root" in capsys.readouterr().err
 
 
+def hosts(*names: str, **more: Any) -> Config:
+    return Config(exec_root=Path("/run/x"), hosts=names, **more)
+
+
 def test_hosts() -> None:
-    assert listen.paths((), Path("/run/x")) == (Path("/run/x/docker.sock"),)
-    assert listen.paths(("unix:///a", "unix:///b/c"), Path("/run/x")) == (Path("/a"), Path("/b/c"))
+    assert listen.places(hosts()) == (Path("/run/x/docker.sock"),)
+    assert listen.places(hosts("unix:///a", "unix:///b/c")) == (Path("/a"), Path("/b/c"))
     for host, kind, words in (
-        ("tcp://0.0.0.0:2375", Unsupported, "TLS"),
+        ("tcp://0.0.0.0:2375", InvalidArgument, "--insecure"),
+        ("tcp://127.0.0.1:2375", InvalidArgument, "--insecure"),
         ("fd://", Unsupported, "only unix"),
         ("unix://relative", InvalidArgument, "absolute"),
         ("unix:///a/../b", InvalidArgument, "absolute"),
         ("unix:///" + "a" * 107, InvalidArgument, "107 bytes"),
     ):
         with pytest.raises(kind, match=words):
-            listen.paths((host,), Path("/run/x"))
+            listen.places(hosts(host))
+
+
+@pytest.mark.parametrize(
+    ("host", "given", "meant"),
+    [
+        ("tcp://0.0.0.0:1", {"insecure": True}, ("0.0.0.0", 1)),
+        ("tcp://[::1]:1", {"insecure": True}, ("::1", 1)),
+        ("tcp://:1", {"insecure": True}, ("127.0.0.1", 1)),
+        ("tcp://", {"insecure": True}, ("127.0.0.1", 2375)),
+        ("tcp://a.b", {"tls_verify": True}, ("a.b", 2376)),
+        ("tcp://a.b", {"tls": True, "insecure": True}, ("a.b", 2376)),
+    ],
+)
+def test_addresses(host: str, given: dict[str, bool], meant: tuple[str, int]) -> None:
+    assert listen.places(hosts(host, **given)) == (tcp.Address(*meant),)
+    warned = tcp.warning(tcp.Address(*meant), hosts(host, **given))
+    assert bool(warned) is not given.get("tls_verify", False)
+
+
+@pytest.mark.parametrize("host", ["tcp://a:b", "tcp://a:65536", "tcp://a/b", "tcp://a b:1", "tcp://[::1", "tcp://u@a:1", "tcp://a:1:1"])
+def test_no_addresses(host: str) -> None:
+    with pytest.raises(InvalidArgument, match="ADDRESS:PORT"):
+        listen.places(hosts(host, insecure=True))
+
+
+def test_an_address_in_use_is_not_shared() -> None:
+    first = tcp.bind(tcp.Address("127.0.0.1", 0))
+    first[0].listen()
+    with pytest.raises(Conflict, match="cannot listen on tcp://"):
+        tcp.bind(tcp.Address("127.0.0.1", first[0].getsockname()[1]))
+    first[0].close()
+
+
+def test_tls_costs_nothing_when_it_is_not_asked_for() -> None:
+    """asyncio and aiohttp import the module `ssl` themselves; contexts, and all of ours that makes them, are not there."""
+    code = """
+import ssl, sys
+def refuse(*_, **__): raise AssertionError("a context was made")
+ssl.SSLContext.__new__ = refuse
+from gorae.daemon.imports import quick
+with quick():
+    import gorae.daemon.life, gorae.daemon.settings
+print(sorted(name for name in sys.modules if name in ("gorae.api.tls", "gorae.daemon.certificates", "gorae.api.authorization")))
+"""
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 def test_a_socket_is_never_open_to_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,8 +176,8 @@ def test_several_sockets(goraed: Goraed, tmp_path: Path) -> None:
     [
         ({"data-rot": "/x"}, "unknown key 'data-rot'; did you mean 'data-root'?"),
         ({"debug": "yes"}, "`debug`"),
-        ({"hosts": ["tcp://0.0.0.0:2375"]}, "TLS"),
-        ({"tls": True}, "tls is not implemented"),
+        ({"hosts": ["tcp://0.0.0.0:2375"]}, "--insecure"),
+        ({"hosts": ["tcp://x:y"]}, "tcp://ADDRESS:PORT"),
         ({"log-driver": "syslog"}, "log-driver 'syslog'"),
         ([], "an object is expected"),
     ],

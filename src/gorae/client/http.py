@@ -12,9 +12,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from gorae.client.endpoint import Endpoint
 from gorae.errors import CorruptData, Unavailable
+
+if TYPE_CHECKING:
+    from gorae.client.tls import SecureSocket
 
 HEAD_LIMIT = 256 * 1024
 CHUNK_LINE_LIMIT = 1024
@@ -120,6 +124,10 @@ class Connection:
             return False
         except TimeoutError as error:
             raise Unavailable(f"{self.endpoint} does not answer") from error
+        except OSError as error:
+            if type(error).__module__ != "ssl":
+                raise
+            raise Unavailable(f"{self.endpoint} refused the connection: {error.strerror or error}") from error
         self._buffer += data
         return bool(data)
 
@@ -179,7 +187,7 @@ class Response:
             self.connection.read_until(b"\r\n", CHUNK_LINE_LIMIT)
 
 
-def connect(endpoint: Endpoint, timeout: float | None = None) -> socket.socket:
+def connect(endpoint: Endpoint, timeout: float | None = None) -> socket.socket | SecureSocket:
     """A connected socket, owned by the caller; `Unavailable` in Docker's words when nobody listens."""
     failed = f"Cannot connect to the Docker daemon at {endpoint}. Is the docker daemon running?"
     try:
@@ -189,23 +197,18 @@ def connect(endpoint: Endpoint, timeout: float | None = None) -> socket.socket:
             link.connect(endpoint.socket_path)
             return link
         link = socket.create_connection((endpoint.host, endpoint.port), timeout)
-        return secure(link, endpoint) if endpoint.tls else link
+        if not endpoint.tls:
+            return link
+        from gorae.client.tls import secure
+
+        try:
+            return secure(link, endpoint)
+        except BaseException:
+            link.close()
+            raise
     except PermissionError as error:
         raise Unavailable(
             f"permission denied while trying to connect to {endpoint}: run as root or join the socket's group"
         ) from error
     except OSError as error:
         raise Unavailable(f"{failed} ({error.strerror or error})") from error
-
-
-def secure(link: socket.socket, endpoint: Endpoint) -> socket.socket:
-    import os
-    import ssl
-
-    context = ssl.create_default_context(cafile=f"{endpoint.tls}/ca.pem" if endpoint.verify else None)
-    if not endpoint.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if os.path.exists(f"{endpoint.tls}/cert.pem"):
-        context.load_cert_chain(f"{endpoint.tls}/cert.pem", f"{endpoint.tls}/key.pem")
-    return context.wrap_socket(link, server_hostname=endpoint.host)

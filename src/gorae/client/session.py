@@ -13,9 +13,13 @@ import os
 import select
 import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from gorae.client.http import Response
 from gorae.wire.stdcopy import Decoder
+
+if TYPE_CHECKING:
+    from gorae.client.tls import SecureSocket
 
 BLOCK = 64 * 1024
 
@@ -38,9 +42,11 @@ def join(
     sink.write(response.connection.leftover())
     source = Source(stdin, link)
     try:
+        if not _drain(link, sink):  # what TLS has decrypted already, `poll` does not see
+            return
         while True:
             poll = select.poll()
-            poll.register(link, select.POLLIN | (select.POLLOUT if source.pending else 0))
+            poll.register(link, select.POLLIN | (select.POLLOUT if source.pending or getattr(link, "pending", False) else 0))
             if wakeup is not None:
                 poll.register(wakeup, select.POLLIN)
             if source.wants_input:
@@ -59,7 +65,7 @@ def join(
         response.connection.close()
 
 
-def _drain(link: socket.socket, sink: Sink) -> bool:
+def _drain(link: socket.socket | SecureSocket, sink: Sink) -> bool:
     """What the engine has sent, written out; False at its end. TLS may hold decrypted bytes that `poll` does not see."""
     while True:
         try:
@@ -80,7 +86,7 @@ def _drain(link: socket.socket, sink: Sink) -> bool:
 class Source:
     """Local stdin on its way to the engine: one block at a time, and its end as a half-close."""
 
-    def __init__(self, stdin: int | None, link: socket.socket) -> None:
+    def __init__(self, stdin: int | None, link: socket.socket | SecureSocket) -> None:
         self.descriptor = -1 if stdin is None else stdin
         self.pending = b""
         self._ended = stdin is None

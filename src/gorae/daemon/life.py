@@ -1,6 +1,6 @@
 """A daemon's life.
 
-    engine (locks the data root, adopts what runs) ─▶ sockets ─▶ ready ─▶ … ─▶ stop
+    plugins ─▶ engine (locks the data root, adopts what runs) ─▶ sockets ─▶ ready ─▶ … ─▶ stop
                                                                                SIGTERM, SIGINT
     stop: nothing new is accepted · requests are finished · streams end · containers run on · sockets and pid file are removed
 
@@ -17,14 +17,19 @@ import subprocess
 import sys
 import time
 from contextlib import AsyncExitStack
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gorae.api.app import Api
 from gorae.api.errors import describe
-from gorae.daemon import listen
+from gorae.daemon import listen, tcp
+from gorae.daemon.tcp import Address
 from gorae.engine.config import Config
 from gorae.engine.engine import Engine
 from gorae.version import VERSION
+
+if TYPE_CHECKING:
+    from gorae.api.authorization.chain import Chain
 
 log = logging.getLogger("gorae.daemon")
 
@@ -46,19 +51,52 @@ async def live(config: Config, supervisor: subprocess.Popen[bytes] | None, begun
     async with AsyncExitStack() as stack:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, signals.receive, number)
+        authorization = await _authorization(config, stack)
         engine = await Engine.open(config, supervisor=supervisor)
         stack.push_async_callback(engine.aclose)
-        api = Api(engine)
+        api = Api(engine, authorization=authorization)
         stack.push_async_callback(api.aclose)
-        for path in listen.paths(config.hosts, config.exec_root):
-            bound = listen.bind(path, config.group)
-            stack.callback(listen.unlink, path, path.lstat())
-            await api.serve(bound)
-            log.info("listening on unix://%s", path)
+        for place in listen.places(config):
+            if isinstance(place, Address):
+                await _serve_tcp(api, place, config)
+            else:
+                await _serve_unix(api, place, config, stack)
         log.info("goraed %s is ready after %.2f s, data in %s", VERSION, time.monotonic() - begun, config.data_root)
         await stop.wait()
         log.info("stopping: containers run on")
     log.info("stopped")
+
+
+async def _authorization(config: Config, stack: AsyncExitStack) -> Chain | None:
+    """The plugins, or GoraeError: without one that was asked for, nothing is served."""
+    if not config.authorization_plugins:
+        return None
+    from gorae.api.authorization.discovery import open_chain
+
+    chain = await open_chain(config.authorization_plugins)
+    stack.push_async_callback(chain.aclose)
+    log.info("every request is authorized by %s", ", ".join(config.authorization_plugins))
+    return chain
+
+
+async def _serve_unix(api: Api, path: Path, config: Config, stack: AsyncExitStack) -> None:
+    bound = listen.bind(path, config.group)
+    stack.callback(listen.unlink, path, os.lstat(path))
+    await api.serve(bound)
+    log.info("listening on unix://%s", path)
+
+
+async def _serve_tcp(api: Api, address: Address, config: Config) -> None:
+    context = None
+    if tcp.secured(config):
+        from gorae.daemon import certificates
+
+        context = certificates.context(config)
+    for bound in tcp.bind(address):
+        await api.serve(bound, context)
+    if words := tcp.warning(address, config):
+        log.warning("%s", words)
+    log.info("listening on %s%s", address, ", client certificates required" if config.tls_verify else "")
 
 
 class _Signals:

@@ -1,4 +1,4 @@
-"""The unix sockets of the API.
+"""Where the API listens, and its unix sockets (`tcp` has the others).
 
 0660, root and one group, and never more, not for an instant (CVE-2014-3499): made under umask 0177 and opened up afterwards.
 A socket at which nobody answers is stale and replaced; one that is answered is not ours to take.
@@ -13,6 +13,9 @@ import socket
 import stat
 from pathlib import Path
 
+from gorae.daemon import tcp
+from gorae.daemon.tcp import Address
+from gorae.engine.config import Config
 from gorae.errors import Conflict, InvalidArgument, StorageFull, Unsupported
 
 LONGEST = 107  # sun_path has 108 bytes, one of them for NUL (unix(7))
@@ -20,20 +23,17 @@ DEFAULT_GROUP = "docker"
 PATIENCE = 2.0
 
 
-def paths(hosts: tuple[str, ...], exec_root: Path) -> tuple[Path, ...]:
-    """Where to listen. Whatever is not a unix socket is refused in words."""
-    return tuple(_path(host) for host in hosts) or (exec_root / "docker.sock",)
+def places(config: Config) -> tuple[Path | Address, ...]:
+    """Where to listen. What cannot or must not be is refused in words."""
+    return tuple(_place(host, config) for host in config.hosts) or (config.exec_root / "docker.sock",)
 
 
-def _path(host: str) -> Path:
+def _place(host: str, config: Config) -> Path | Address:
     scheme, _, rest = host.partition("://")
     if scheme == "tcp":
-        raise Unsupported(
-            f"host {host!r}: listening on TCP needs TLS, which is not implemented in this version of gorae; use unix:// "
-            "(a client elsewhere reaches it with ssh -L, or DOCKER_HOST=ssh://…)"
-        )
+        return tcp.address(host, config)
     if scheme != "unix":
-        raise Unsupported(f"host {host!r}: only unix:///path is implemented in this version of gorae")
+        raise Unsupported(f"host {host!r}: only unix:///path and tcp://address:port are implemented in this version of gorae")
     path = Path(rest)
     if not path.is_absolute() or ".." in path.parts:
         raise InvalidArgument(f"host {host!r}: the path must be absolute and without '..'")

@@ -31,13 +31,20 @@ def parse(arguments: list[str] | None = None) -> Options:
     add("--version", action="version", version=f"goraed {VERSION}, Docker Engine API {API_VERSION}")
     add("--data-root", metavar="PATH", help="images, containers, logs (default /var/lib/gorae)")
     add("--exec-root", metavar="PATH", help="sockets and what lives only as long as the machine runs (default /run/gorae)")
-    add("-H", "--host", action="append", metavar="unix://PATH", help="where to listen; may be repeated (default unix://EXEC-ROOT/docker.sock)")
+    add("-H", "--host", action="append", metavar="ADDRESS", help="unix://PATH or tcp://ADDRESS:PORT; may be repeated (default unix://EXEC-ROOT/docker.sock)")
     add("--config-file", metavar="PATH", help=f"Docker's daemon.json (default {DEFAULT_FILE})")
     add("-p", "--pidfile", metavar="PATH", help="(default EXEC-ROOT/goraed.pid)")
     add("-G", "--group", metavar="GROUP", help="who may use the sockets, beside root (default docker)")
     add("--cgroup-parent", metavar="PATH", help="the containers' cgroup in each hierarchy (default /gorae)")
     add("--log-level", choices=("debug", "info", "warn", "error", "fatal"))
     add("-D", "--debug", action="store_true", default=None, help="log every request that fails, and more")
+    add("--tls", action="store_true", default=None, help="TLS on TCP, without client certificates; implied by --tlsverify")
+    add("--tlsverify", action="store_true", default=None, help="TLS on TCP, for clients with a certificate of --tlscacert only")
+    add("--tlscacert", metavar="PATH", help="the authority of the clients' certificates (default ~/.docker/ca.pem)")
+    add("--tlscert", metavar="PATH", help="our certificate (default ~/.docker/cert.pem)")
+    add("--tlskey", metavar="PATH", help="its key (default ~/.docker/key.pem)")
+    add("--insecure", action="store_true", default=None, help="serve TCP without client certificates: whoever reaches it is root")
+    add("--authorization-plugin", action="append", metavar="NAME", help="ask it about every request; may be repeated")
     given = parser.parse_args(arguments)
     overrides = {
         "data_root": given.data_root,
@@ -47,6 +54,13 @@ def parse(arguments: list[str] | None = None) -> Options:
         "group": given.group,
         "cgroup_parent": given.cgroup_parent,
         "log_level": given.log_level,
+        "tls": given.tls,
+        "tls_verify": given.tlsverify,
+        "tls_ca_certificate": given.tlscacert,
+        "tls_certificate": given.tlscert,
+        "tls_key": given.tlskey,
+        "insecure": given.insecure,
+        "authorization_plugins": given.authorization_plugin,
         "debug": given.debug,
     }
     return Options(

@@ -39,6 +39,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     tls_ca_certificate: str = ""
     tls_certificate: str = ""
     tls_key: str = ""
+    insecure: bool = False  # TCP without client certificates; not a key of Docker's
+    authorization_plugins: tuple[str, ...] = ()
     log_driver: str = "local"
     log_options: dict[str, str] = {}
     default_runtime: str = "gorae"
@@ -72,6 +74,8 @@ KEYS: dict[str, str] = {
     "tlscacert": "tls_ca_certificate",
     "tlscert": "tls_certificate",
     "tlskey": "tls_key",
+    "insecure": "insecure",
+    "authorization-plugins": "authorization_plugins",
     "log-driver": "log_driver",
     "log-opts": "log_options",
     "default-runtime": "default_runtime",
