@@ -6,25 +6,21 @@ Each start ends within a moment, in success or in words; nothing of the machine 
 from __future__ import annotations
 
 import subprocess
-import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.containment import inside
+from tests.containment.traps import DIRECTORIES, FILES, image, trap
 from tests.running import Daemon
-from tests.storage.tars import directory, member, symlink, tar
+from tests.storage.tars import member
 
 pytestmark = [pytest.mark.kernel, pytest.mark.peer]
 
 SECOND = 1.0
 START = 5.0  # with the stock CLI's own time, on a busy machine
-DIRECTORIES = ("dev", "dev/pts", "dev/shm", "dev/mqueue", "proc", "sys", "work", "vol", "bound", "t", "etc")
-ETC = ("etc/passwd", "etc/group", "etc/mtab", "etc/hosts", "etc/hostname", "etc/resolv.conf")
-FILES = ("dev/null", "dev/console", "dev/ptmx", *ETC)
 # What cannot be done without, or would deceive: refused, in words.
 REFUSED = {
     **{(kind, name): f"/{name}" for kind in ("link", "link up") for name in ("proc", "sys", "dev")},
@@ -35,29 +31,6 @@ REFUSED = {
         for name in ("dev", "proc", "sys", "etc", "work", "bound", "t", "etc/passwd", "etc/group")
     },
 }
-
-
-def trap(kind: str, name: str, canary: Path) -> Any:
-    target = canary / "file" if name in FILES else canary
-    if kind == "link":
-        return symlink(name, str(target))
-    if kind == "link up":
-        return symlink(name, "../" * 20 + str(target).lstrip("/"))
-    if kind == "fifo":
-        return member(name, type=tarfile.FIFOTYPE, mode=0o666)
-    return member(name, type=tarfile.CHRTYPE, devmajor=1, devminor=5, mode=0o666)
-
-
-def image(*traps: Any) -> bytes:
-    """The probe's skeleton with what is given in the place of its own members."""
-    names = {info.name for info, _ in traps}
-    rest = [
-        (info, data)
-        for info, data in inside.skeleton()
-        if info.name not in names and not any(info.name.startswith(f"{name}/") for name in names)
-    ]
-    above = {name.rpartition("/")[0] for name in names} - {""} - {info.name for info, _ in rest}
-    return tar(*rest, *(directory(name) for name in sorted(above)), *traps)
 
 
 def start(daemon: Daemon, name: str, data: bytes, *flags: str) -> subprocess.CompletedProcess[bytes]:

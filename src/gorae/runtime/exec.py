@@ -55,6 +55,7 @@ def enter(container: Living) -> Iterator[Step]:
     if flags:
         yield Step("join_process", (flags,), f"all {'' if watched else 'other '}namespaces of the container at once")
     if watched:
+        yield Step("leave_streams", (), "the parent's standard streams are the machine's files")
         yield Step("be_born_again", (0,), "the first that the container sees, which may look into all it sees: it is inside")
         yield Step("setsid", (), "a session of its own, for the sibling")
     if "user" in kinds(container):
@@ -77,4 +78,12 @@ def open_root(scene: Scene) -> None:
     scene.keep("root", os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
 
 
-DEEDS: dict[str, Callable[..., object]] = {"join_process": join_process, "open_root": open_root}
+def leave_streams(scene: Scene) -> None:
+    """The container's root directory stands in for those that the program's will replace."""
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    for descriptor in {0, 1, 2} - set(scene.stdio):
+        os.dup2(root, descriptor)
+    os.close(root)
+
+
+DEEDS: dict[str, Callable[..., object]] = {"join_process": join_process, "open_root": open_root, "leave_streams": leave_streams}
