@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
@@ -141,6 +144,15 @@ def test_misuse_of_the_command(words: list[str], told: str) -> None:
     result = CliRunner().invoke(registry, words, input="word\n")
     assert result.exit_code != 0
     assert told in f"{result.output} {result.exception}"
+
+
+def test_a_directory_needs_none_of_the_extra_libraries() -> None:
+    program = (
+        "import sys; sys.modules.update(dict.fromkeys(['bcrypt', 'cryptography', 'jwt', 'obstore']))\n"
+        "import gorae.registry.serve as s; from gorae.registry.settings import Settings\n"
+        "s.make_guard(Settings()); print('ok')"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "ok\n"
 
 
 def test_passwords_keys_and_tokens_by_command(tmp_path) -> None:  # type: ignore[no-untyped-def]

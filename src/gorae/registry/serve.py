@@ -20,8 +20,6 @@ from contextlib import AsyncExitStack
 from gorae.errors import GoraeError, InvalidArgument
 from gorae.registry.auth.access import Guard
 from gorae.registry.auth.guards import Basic, Bearer, Open
-from gorae.registry.auth.keys import read_signing, read_trusted
-from gorae.registry.auth.passwords import Passwords
 from gorae.registry.auth.policy import EVERYBODY, read_policy
 from gorae.registry.garbage import Collector
 from gorae.registry.http.app import Registry
@@ -49,8 +47,13 @@ async def open_registry(settings: Settings, stack: AsyncExitStack) -> Registry:
 
 
 def make_guard(settings: Settings) -> Guard:
+    """Libraries for passwords and keys are imported where they are needed: without them, the registry asks nobody."""
     policy = read_policy(settings.policy) if settings.policy else EVERYBODY
+    if settings.uses_tokens or settings.htpasswd:
+        from gorae.registry.auth.passwords import Passwords
     if settings.uses_tokens:
+        from gorae.registry.auth.keys import read_signing, read_trusted
+
         signing = read_signing(settings.token_key) if settings.token_key else None
         trusted = [read_trusted(path) for path in settings.token_trusted] + ([signing.public] if signing else [])
         passwords = Passwords(settings.htpasswd) if settings.htpasswd else None

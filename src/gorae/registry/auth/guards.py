@@ -14,13 +14,16 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gorae.registry.auth import tokens
 from gorae.registry.auth.access import ACTIONS, CATALOG, Access, Everything, Need, unauthorized
-from gorae.registry.auth.keys import Signing, Trusted
-from gorae.registry.auth.passwords import Passwords
 from gorae.registry.auth.policy import Policy
 from gorae.registry.errors import Refusal
+
+if TYPE_CHECKING:  # a registry that asks nobody does without their libraries
+    from gorae.registry.auth.keys import Signing, Trusted
+    from gorae.registry.auth.passwords import Passwords
 
 _LONGEST = 4096
 

@@ -13,15 +13,15 @@ import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
-
-import jwt
+from typing import TYPE_CHECKING, Any
 
 from gorae.registry.auth.access import ACTIONS, BY_ACTION, CATALOG
-from gorae.registry.auth.keys import Signing, Trusted
 from gorae.registry.auth.policy import Policy
 from gorae.registry.errors import Refusal
 from gorae.registry.names import check_name
+
+if TYPE_CHECKING:  # a registry that issues no tokens does without their libraries
+    from gorae.registry.auth.keys import Signing, Trusted
 
 LIFETIME = 300
 LEEWAY = 30
@@ -89,6 +89,8 @@ def grant(policy: Policy, user: str, asked: Iterable[Scope]) -> tuple[Scope, ...
 
 
 def issue(key: Signing, issuer: str, service: str, user: str, scopes: Iterable[Scope], lifetime: int = LIFETIME) -> str:
+    import jwt
+
     now = int(time.time())
     claims: dict[str, Any] = {
         "iss": issuer,
@@ -105,6 +107,8 @@ def issue(key: Signing, issuer: str, service: str, user: str, scopes: Iterable[S
 
 def verify(token: str, keys: tuple[Trusted, ...], issuer: str, service: str) -> Claims:
     """Raises `ValueError` with the reason."""
+    import jwt
+
     if len(token) > LONGEST:
         raise ValueError("the token is too long")
     try:
