@@ -106,7 +106,7 @@ def test_cve_2019_5736_the_interpreter_cannot_be_written(daemon: Daemon, flags: 
 @pytest.mark.parametrize("program", ["/proc/self/exe", "/trap", "/link"])
 def test_cve_2019_5736_a_program_that_is_proc_self_exe(daemon: Daemon, program: str) -> None:
     """That is the machine's Python, then: it may run with the image's libraries, but nobody can write it."""
-    hostile(daemon, member("trap", b"#!/proc/self/exe\n", mode=0o755), symlink("link", "/proc/self/exe"))
+    hostile(daemon, member("trap", b"#!/proc/self/exe\n" + ON_WHAT.encode(), mode=0o755), symlink("link", "/proc/self/exe"))
     for flags in ((), ("--cap-add", "SYS_ADMIN", "--cap-add", "SYS_PTRACE", "--security-opt", "seccomp=unconfined")):
         done = run_hostile(daemon, *flags, command=(program, "-I", "-S", "-c", ON_WHAT))
         assert done.returncode in (126, 127) or done.stdout == b"True\n", done

@@ -75,7 +75,8 @@ def write(directory: Path, texts: dict[str, str]) -> None:
 
     They are written before the container's row, so a half-made directory is one without row.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory.parent.mkdir(mode=0o700, exist_ok=True)  # `parents` would make it for all to list
+    directory.mkdir(mode=0o700, exist_ok=True)
     for name, text in texts.items():
         descriptor = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         with open(descriptor, "wb") as file:
