@@ -3,7 +3,7 @@
 processes    ours (by their command line's directory) and whatever lives in our cgroups
 cgroups      directories below our parent in each hierarchy
 mounts       of the host, that name our directories or are overlays
-links        network interfaces of the host
+links        ports of our bridge (the bridge itself stays as long as the daemon)
 files        container directories, snapshots, runtime directories
 rows         of the database, by table
 descriptors  of the daemon and of the supervisor, by kind; namespaces that somebody holds are among them
@@ -48,13 +48,15 @@ class Census:
         return found
 
 
-def take(data_root: Path, exec_root: Path, cgroup_parent: str, pids: tuple[int, int] = (0, 0)) -> Census:
+def take(
+    data_root: Path, exec_root: Path, cgroup_parent: str, pids: tuple[int, int] = (0, 0), bridge: str = ""
+) -> Census:
     """`pids`: of the daemon and the supervisor; 0 for one that is not there."""
     cgroups = frozenset(cgroup_directories(cgroup_parent))
     return Census(
         cgroups=cgroups,
         mounts=frozenset(line for line in mounts() if str(data_root) in line or str(exec_root) in line or " - overlay " in line),
-        links=frozenset(os.listdir("/sys/class/net")),
+        links=frozenset(ports(bridge)) if bridge else frozenset(),
         files=frozenset(directories(data_root, exec_root)),
         rows=rows(data_root / "gorae.db"),
         processes=frozenset(pid for directory in cgroups for pid in members(directory)),
@@ -74,6 +76,13 @@ def cgroup_directories(parent: str) -> list[str]:
         top = Path(hierarchy) / parent.strip("/")
         found += [str(path) for path in top.glob("**/") if path != top] if top.is_dir() else []
     return [path.rstrip("/") for path in found]
+
+
+def ports(bridge: str) -> list[str]:
+    try:
+        return os.listdir(f"/sys/class/net/{bridge}/brif")
+    except FileNotFoundError:
+        return []
 
 
 def members(directory: str) -> list[int]:

@@ -39,12 +39,22 @@ class Daemon:
         self.cgroup_parent = f"/{self.exec_root.name}"
         self.socket = self.exec_root / "docker.sock"
         self.log = folder / "goraed.log"
+        self.bridge = f"gt{secrets.token_hex(4)}"
         self.settings = folder / "daemon.json"
-        self.settings.write_text(json.dumps(settings or {}))
+        self.settings.write_text(json.dumps(self.network_settings() | (settings or {})))
         self.variables = {**os.environ, **(variables or {})}
         self.process: subprocess.Popen[bytes] | None = None
         self.engine = Engine(Endpoint(socket_path=str(self.socket)))
         self.before = census.Census()
+
+    def network_settings(self) -> dict[str, Any]:
+        """A default bridge and subnets of its own, so that daemons side by side do not meet."""
+        block = secrets.randbelow(250)
+        return {
+            "bridge": self.bridge,
+            "bip": f"10.{190 + block // 50}.{block % 50 * 5}.1/24",
+            "default-address-pools": [{"base": f"10.{190 + block // 50}.{block % 50 * 5 + 1}.0/24", "size": 27}],
+        }
 
     # Its life.
 
@@ -140,6 +150,7 @@ class Daemon:
 
     def import_busybox(self, name: str = "busybox") -> None:
         self.docker("import", "--change", 'CMD ["sh"]', "-", name, input=peers.busybox_tar())
+        self.docker("run", "--rm", name, "true")  # what is opened once, for the first network, is open from here on
 
     def supervisor_pid(self) -> int:
         """Its process id; 0 while it is being replaced."""
@@ -152,7 +163,7 @@ class Daemon:
 
     def count(self) -> census.Census:
         pids = (self.process.pid if self.process is not None else 0, self.supervisor_pid())
-        return census.take(self.data_root, self.exec_root, self.cgroup_parent, pids)
+        return census.take(self.data_root, self.exec_root, self.cgroup_parent, pids, self.bridge)
 
     def left_behind(self, patience: float = 2.0) -> list[str]:
         """What there is now and was not before, once what is on its way out has gone (at most `patience` seconds)."""

@@ -134,16 +134,9 @@ def test_bad_words_are_refused_at_create(fields: dict[str, object]) -> None:
         options.check(wish(**fields), DEFAULTS, FACTS)
 
 
-def test_an_unknown_network_is_not_found() -> None:
-    with pytest.raises(errors.NotFound, match="network backend not found"):
-        options.check(wish(network_mode="backend"), DEFAULTS, FACTS)
-
-
 def test_what_is_not_honoured_is_warned_of() -> None:
     assert warnings() == ""
-    assert "only its loopback" in warnings(network_mode="default")
     assert "health checks" in warnings(healthcheck={"Test": ["CMD", "true"]})
-    assert "published ports" in warnings(port_bindings={"80/tcp": [{"HostPort": "80"}]})
     assert "AppArmor" in warnings(security_opt=("apparmor=mine",))
     assert "json-file" in warnings(log=LogConfig(driver="json-file"))
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Callable
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,13 @@ from gorae.oci.json import read_json
 DEFAULT_FILE = Path("/etc/gorae/daemon.json")
 PROFILE_LIMIT = 1 << 20
 LOG_DRIVERS = ("local", "json-file", "none")
+
+
+class AddressPool(msgspec.Struct, frozen=True, kw_only=True):
+    """Subnets of prefix length `size` out of `base`."""
+
+    base: str
+    size: int
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +63,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     dns: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
+    bridge: str = ""  # link of the default network: gorae0; "none": there is no default network
+    bip: str = ""  # its address with prefix
+    bip6: str = ""
+    fixed_cidr: str = ""
+    fixed_cidr_v6: str = ""
+    default_address_pools: tuple[AddressPool, ...] = ()
+    default_network_options: dict[str, dict[str, str]] = {}
+    mtu: int = 0
+    icc: bool = True
+    ipv6: bool = False  # of the default network
+    ip_forward: bool = True
+    ip_masquerade: bool = True
+    iptables: bool = True  # whether rules are made at all; Docker's name, though ours are nftables
+    publish_address: str = ""  # where `-p 80:80` listens; "": everywhere
     registry_mirrors: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
     shutdown_timeout: int = 15
@@ -89,6 +112,21 @@ KEYS: dict[str, str] = {
     "dns": "dns",
     "dns-opts": "dns_options",
     "dns-search": "dns_search",
+    "bridge": "bridge",
+    "bip": "bip",
+    "bip6": "bip6",
+    "fixed-cidr": "fixed_cidr",
+    "fixed-cidr-v6": "fixed_cidr_v6",
+    "default-address-pools": "default_address_pools",
+    "default-network-opts": "default_network_options",
+    "mtu": "mtu",
+    "icc": "icc",
+    "ipv6": "ipv6",
+    "ip-forward": "ip_forward",
+    "ip-masq": "ip_masquerade",
+    "iptables": "iptables",
+    "ip": "publish_address",
+    "publish-address": "publish_address",
     "registry-mirrors": "registry_mirrors",
     "insecure-registries": "insecure_registries",
     "shutdown-timeout": "shutdown_timeout",
@@ -166,6 +204,7 @@ def _check(config: Config, where: str) -> None:
         )
     if config.default_cgroupns_mode not in ("private", "host"):
         raise errors.InvalidArgument(f"{where}: default-cgroupns-mode {config.default_cgroupns_mode!r} is not private or host")
+    _check_networks(config, where)
     if config.default_shm_size <= 0:
         raise errors.InvalidArgument(f"{where}: default-shm-size must be positive")
     for host in config.hosts:
@@ -196,3 +235,26 @@ def seccomp_profile(config: Config) -> str:
         raise errors.InvalidArgument(f"seccomp-profile {path} cannot be read: {error}") from error
     read_json(text.encode(), path)
     return text
+
+
+def _check_networks(config: Config, where: str) -> None:
+    readers: tuple[tuple[str, str, Callable[[str], object]], ...] = (
+        ("bip", config.bip, ip_interface),
+        ("bip6", config.bip6, ip_interface),
+        ("fixed-cidr", config.fixed_cidr, ip_network),
+        ("fixed-cidr-v6", config.fixed_cidr_v6, ip_network),
+        ("publish-address", config.publish_address, ip_address),
+        *(("default-address-pools", pool.base, ip_network) for pool in config.default_address_pools),
+    )
+    for key, text, read in readers:
+        try:
+            if text:
+                read(text)
+        except ValueError as error:
+            raise errors.InvalidArgument(f"{where}: {key}: {error}") from None
+    for pool in config.default_address_pools:
+        base = ip_network(pool.base)
+        if not base.prefixlen <= pool.size <= base.max_prefixlen - 2:
+            raise errors.InvalidArgument(f"{where}: default-address-pools: size {pool.size} does not fit into {pool.base}")
+    if config.bridge and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,14}", config.bridge):
+        raise errors.InvalidArgument(f"{where}: bridge {config.bridge!r} is no name of a network link")

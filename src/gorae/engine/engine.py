@@ -21,6 +21,7 @@ from gorae.engine.container.entries import Entries
 from gorae.engine.container.execs import Execs
 from gorae.engine.container.facts import gather
 from gorae.engine.container.life import Life
+from gorae.engine.container.networking import Networking
 from gorae.engine.container.premises import Premises
 from gorae.engine.container.record import Records
 from gorae.engine.container.start import look_around, request
@@ -28,6 +29,9 @@ from gorae.engine.container.supervision import Supervision
 from gorae.engine.events import Events
 from gorae.engine.image.images import Images
 from gorae.engine.image.model import ImageEvent
+from gorae.engine.network.model import Endpoint, Network
+from gorae.engine.network.parts import Parts
+from gorae.engine.networks import Networks
 from gorae.engine.restore import Restorer
 from gorae.engine.system import System
 from gorae.storage.db.database import Database
@@ -45,6 +49,7 @@ class Engine:
     containers: Containers
     images: Images
     events: Events
+    networks: Networks
     system: System
 
     def __init__(self, config: Config, *, supervisor: subprocess.Popen[bytes] | None = None) -> None:
@@ -100,9 +105,12 @@ class Engine:
 
         facts = gather()
         records = Records(root.database)
-        self._premises = Premises(
-            msgspec.structs.replace(config, seccomp_profile=seccomp_profile(config)), facts, self.images, root.snapshots
-        )
+        identity = await _identity(root.database)
+        self._network_parts = await Parts.open(config, root.database, identity, self._tell_network)
+        stack.push_async_callback(self._leave_networks)
+        networking = Networking(config, self._network_parts.networks, self._network_parts.endpoints, self._entries)
+        chosen = msgspec.structs.replace(config, seccomp_profile=seccomp_profile(config))
+        self._premises = Premises(chosen, facts, self.images, root.snapshots, networking)
         supervision = Supervision(
             config.exec_root / "supervisor",
             on_event=self._on_event,
@@ -111,9 +119,10 @@ class Engine:
             launched=self._launched,
         )
         self._life = Life(self._premises, self._entries, records, supervision, self.events)
+        self.networks = Networks(self._network_parts, networking, self._entries, records, self._life.spawn)
         self._execs = Execs(self._premises, self._entries, self._life, supervision)
         self.containers = Containers(self._premises, self._entries, records, self._life, self._execs, supervision)
-        self.system = System(config, facts, self._entries, self.images, self.events, await _identity(root.database))
+        self.system = System(config, facts, self._entries, self.images, self.events, identity)
         self._restorer = Restorer(
             config, facts, self._entries, records, self._life, self._execs, self._premises, supervision, root.snapshots
         )
@@ -121,7 +130,7 @@ class Engine:
         self._restorer.load()
         living = await supervision.open()
         stack.push_async_callback(self._leave, supervision)
-        await self._restorer.restore(living)
+        await self._restorer.restore(living, networking.restore)
         supervision.listen()
         self._life.spawn(root.collect_garbage())  # what a killed predecessor was bringing in, or had not yet swept out
 
@@ -144,6 +153,9 @@ class Engine:
         for entry in self._entries:
             entry.close_descriptors()
             entry.close_pending()
+
+    async def _leave_networks(self) -> None:
+        await self._network_parts.aclose(leave=not any(entry.container.state.running for entry in self._entries))
 
     # ── what the supervisor tells ──
 
@@ -175,6 +187,10 @@ class Engine:
                 except errors.GoraeError:
                     continue  # e.g. the container whose namespace it shares is gone
         return found
+
+    def _tell_network(self, action: str, network: Network, endpoint: Endpoint | None) -> None:
+        attributes = {"name": network.name, "type": network.driver}
+        self.events.publish("network", action, network.id, attributes | ({"container": endpoint.container} if endpoint else {}))
 
     def _tell_image(self, event: ImageEvent) -> None:
         attributes = dict(event.attributes) | ({"name": event.name} if event.name else {})

@@ -18,6 +18,7 @@ import logging
 import os
 import shutil
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from gorae import errors
@@ -70,12 +71,13 @@ class Restorer:
         for row in self._records.all():
             self._entries.add(Entry(row.container, row.handle))
 
-    async def restore(self, living: tuple[Living, ...]) -> None:
-        """Compare, sweep, and go on with the restart policies."""
+    async def restore(self, living: tuple[Living, ...], networks: Callable[[], Awaitable[None]]) -> None:
+        """Compare, sweep, give the living their `networks` back, and go on with the restart policies."""
         living = await self._all_born(living)
         await self.compare(living)
         await self._end_strangers(living)
         await self._sweep({each.container for each in living})
+        await networks()
         for entry in self._entries:
             await self._life.resume_policy(entry)
 

@@ -136,6 +136,11 @@ def up(index: int, *, name: str = "") -> Message:
     return Message(RTM_NEWLINK, 0, INFO.pack(0, 0, index, IFF_UP, IFF_UP) + (text(IFLA_IFNAME, name) if name else b""))
 
 
+def enslave(index: int, master: int) -> Message:
+    """A port of that bridge, and up."""
+    return Message(RTM_NEWLINK, 0, INFO.pack(0, 0, index, IFF_UP, IFF_UP) + u32(IFLA_MASTER, master))
+
+
 def rename(index: int, name: str) -> Message:
     return Message(RTM_NEWLINK, 0, INFO.pack(0, 0, index, 0, 0) + text(IFLA_IFNAME, name))
 

@@ -115,9 +115,8 @@ class Life:
         entry.starting = True
         pending = entry.take_pending()
         try:
-            request = start.prepare(
-                entry.container, self._premises, self._entries, tuple(streams for streams, _ in pending), explain
-            )
+            streams = tuple(streams for streams, _ in pending)
+            request = await start.prepare(entry.container, self._premises, self._entries, streams, explain)
             client = await self._supervision.client()
             crashpoints.hit("container.start.before-birth")
             started = await client.start(request, [end.fileno() for _, end in pending])
@@ -129,6 +128,7 @@ class Life:
             entry.starting = False
             for _, end in pending:
                 end.close()
+            self._premises.networking.moved_in(entry.container)
         entry.started, entry.handle, entry.birth = started, dict(started.handle), started.steps
         state = State(status="running", pid=started.pid, started_at=started.started_at)
         try:

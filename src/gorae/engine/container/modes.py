@@ -31,12 +31,10 @@ class Sharing(NamedTuple):
 
 
 def sharing(config: ContainerConfig) -> Sharing:
-    """InvalidArgument in Docker's words for an unknown mode; NotFound for a network by name (none exists yet)."""
+    """InvalidArgument in Docker's words for an unknown mode. Whatever network it is plugged into, its namespace is its own."""
     network = config.network_mode
-    if network in BRIDGES or network == "none" or config.network_disabled:
+    if config.network_disabled or (network != "host" and not _joins(network, "network")):
         network = "private"
-    elif network != "host" and not _joins(network, "network"):
-        raise errors.NotFound(f"network {ascii(network)[1:-1]} not found: only none, host and container:NAME are offered yet")
     return Sharing(
         network=network,
         pid=_mode("PID", config.pid_mode, ("private",)),

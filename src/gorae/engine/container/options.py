@@ -160,14 +160,9 @@ def _host_warnings(config: ContainerConfig, facts: Facts) -> Iterator[str]:
 
 def _later(config: ContainerConfig) -> Iterator[str]:
     """What is kept for `inspect` and does nothing yet."""
-    if modes.wants_bridge(config):
-        yield "networks are not offered yet: the container has only its loopback interface; --network host shares the host's"
     if config.healthcheck and config.healthcheck.get("Test") not in (None, [], ["NONE"]):
         yield "health checks are not run yet"
     for what, given in (
-        ("published ports", config.port_bindings or config.publish_all_ports),
-        ("links", config.links),
-        ("networks", {name for name in config.networks if name not in modes.BRIDGES and name not in ("none", "host")}),
         ("device requests (--gpus)", config.device_requests),
         ("storage options", config.storage_options),
         ("volume driver", config.volume_driver),

@@ -24,6 +24,7 @@ from gorae.engine.container import files
 from gorae.engine.container.draft import Draft, draft
 from gorae.engine.container.facts import Facts
 from gorae.engine.container.model import Container, ContainerConfig
+from gorae.engine.container.networking import Networking
 from gorae.engine.container.spec import cgroup_path
 from gorae.engine.image.images import Images
 from gorae.storage.snapshot.snapshotter import Mount, Snapshotter
@@ -32,10 +33,13 @@ log = logging.getLogger(__name__)
 
 
 class Premises:
-    def __init__(self, config: Config, facts: Facts, images: Images, snapshots: Snapshotter) -> None:
+    def __init__(
+        self, config: Config, facts: Facts, images: Images, snapshots: Snapshotter, networking: Networking
+    ) -> None:
         self.config = config
         self.facts = facts
         self.images = images
+        self.networking = networking
         self._snapshots = snapshots
 
     def directory(self, identity: str) -> Path:
@@ -114,6 +118,8 @@ class Premises:
                 ) from error
 
     async def clear_runtime(self, container: Container) -> None:
+        """What a start made: its place in networks, and its runtime directory."""
+        self.networking.unplug(container)
         crashpoints.hit("container.exit.before-runtime-directory")
         shutil.rmtree(self.runtime_directory(container.id), ignore_errors=True)
         crashpoints.hit("container.exit.after-runtime-directory")

@@ -198,7 +198,7 @@ def namespaces(shared: Sharing, joined: dict[str, str], facts: Facts) -> tuple[N
         if kind == "cgroup" and "cgroup" not in facts.namespaces:
             continue
         if mode == "private":
-            chosen.append(Namespace(kind))
+            chosen.append(Namespace(kind, path=joined.get(kind)))  # a network namespace may be plugged in already
         elif mode != "host":
             chosen.append(Namespace(kind, path=joined[kind]))
     if "time" in facts.namespaces:

@@ -23,17 +23,22 @@ class Failure(NamedTuple):
     message: str
 
 
-def prepare(container: Container, premises: Premises, entries: Entries, attach: tuple[Streams, ...], explain: bool) -> StartRequest:
-    """Look around, make what a start needs on this machine, and put the request together."""
-    found = look_around(container, premises, entries)
+async def prepare(
+    container: Container, premises: Premises, entries: Entries, attach: tuple[Streams, ...], explain: bool
+) -> StartRequest:
+    """Look around, make what a start needs on this machine (its networks, too), and put the request together."""
+    found = look_around(container, premises, entries, await premises.networking.plug(container))
     premises.make_bind_sources(container)
     premises.open_runtime(container)
     return request(container, premises, found, attach=attach, explain=explain)
 
 
-def look_around(container: Container, premises: Premises, entries: Entries) -> spec.Found:
-    """Conflict in Docker's words when a namespace is to be shared with a container that does not run."""
-    joined = {}
+def look_around(container: Container, premises: Premises, entries: Entries, network: str = "") -> spec.Found:
+    """Conflict in Docker's words when a namespace is to be shared with a container that does not run.
+
+    `network` is the path of a network namespace that waits for it; "": the birth makes one, or joins another container's.
+    """
+    joined = {"network": network} if network else {}
     for kind, reference in modes.sharing(container.config).joined().items():
         other = entries.find(reference).container
         if not other.state.running:

@@ -7,10 +7,10 @@
     rules        values → the nftables rule set (pure)
     firewall     keeps that rule set in the kernel
     plumbing     namespaces, bridges, veth pairs: the effects
-    texts        resolv.conf and hosts of a container (pure)
     record       rows
-    networks     `Networks`: create, list, inspect, remove, prune, connect, disconnect
+    catalogue    create, find, list, remove networks
     endpoints    a container's life in its networks: plug, unplug, restore
+    parts        all of these, put together
     dns/         the resolver at 127.0.0.11 of user networks
 
 Start reading at `endpoints`. Nothing here knows HTTP or Docker's JSON.

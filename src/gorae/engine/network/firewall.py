@@ -150,6 +150,11 @@ class Firewall:
 
     # ── the end ──
 
+    @property
+    def noted(self) -> bool:
+        """Whether rules were put into this machine's kernel, by us or by who was before us."""
+        return self._notes.exists()
+
     async def aclose(self, *, leave: bool) -> None:
         """`leave`: nothing of ours runs, so everything is undone."""
         if self._watch is not None:

@@ -117,9 +117,21 @@ class Plumbing:
             write_sysctl(f"net/ipv6/conf/{name}/accept_ra", "0")
             write_sysctl(f"net/ipv6/conf/{name}/disable_ipv6", "0" if six else "1")
 
+    def has_bridge(self, name: str) -> bool:
+        return name in self._bridges
+
     def allow_loopback(self, name: str) -> None:
         """This machine's 127.0.0.1 → container. Only once the rules stand that keep containers from using it the other way."""
         write_sysctl(f"net/ipv4/conf/{name}/route_localnet", "1")
+
+    def rejoin(self, bridge: str, links: Sequence[str]) -> None:
+        """Our ends of veth pairs are ports of the bridge again, where that was made anew."""
+        master = self._bridges.get(bridge)
+        if master is None:
+            return
+        for each in self.host_links():
+            if each.name in links and each.master != master:
+                self._route.ask(link.enslave(each.index, master))
 
     def remove_links(self, names: Sequence[str]) -> None:
         for name in names:

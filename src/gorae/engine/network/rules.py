@@ -112,7 +112,7 @@ def of_network(network: Network) -> Elements:
         return Elements({}, {})
     link = e.interface(network.link)
     alone, pair = (Element((link,)),), (Element((link, link)),)
-    routed = {"bridges": alone, "loop": pair}
+    routed: dict[str, tuple[Element, ...]] = {"bridges": alone, "loop": pair}
     if network.internal:
         routed["internal"] = alone
     elif network.flag(MASQUERADE, True):
