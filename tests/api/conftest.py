@@ -7,6 +7,7 @@ import json
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -104,19 +105,27 @@ def frames(data: bytes) -> list[tuple[int, bytes]]:
     return pieces
 
 
-@pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Client]:
+@asynccontextmanager
+async def serving(path: Path, **options: Any) -> AsyncIterator[Client]:
+    """The API at `path`; `options` are its own."""
     engine = FakeEngine()
-    server = Api(engine)  # type: ignore[arg-type]
+    server = Api(engine, **options)  # type: ignore[arg-type]
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    path = tmp_path / "s"
     listener.bind(str(path))
     await server.serve(listener)
-    yield Client(path, engine)
-    await server.aclose(1.0)
-    for task in tuple(engine.containers.tasks):
-        task.cancel()
-    await asyncio.gather(*engine.containers.tasks, return_exceptions=True)
+    try:
+        yield Client(path, engine)
+    finally:
+        await server.aclose(1.0)
+        for task in tuple(engine.containers.tasks):
+            task.cancel()
+        await asyncio.gather(*engine.containers.tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Client]:
+    async with serving(tmp_path / "s") as client:
+        yield client
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import Response, StreamResponse
 from aiohttp.web_server import Server
@@ -90,12 +90,23 @@ class Connection(RequestHandler):
         super().data_received(data)
         if self._request_count != before:
             self._head_ended()
+            if isinstance(self._messages[-1][0] if self._messages else None, _ErrInfo):
+                self._give_up_bodies()
         elif waiting and not self._force_close:
             self._head += len(data)
             if self._head > self._server.limits.head:
                 self._refuse(431, f"the head of the request has more than {self._server.limits.head} bytes")
             elif self._deadline is None:
                 self._expect_head()
+
+    def _give_up_bodies(self) -> None:
+        """What came makes no sense, so a body that is still being read will never end: aiohttp would leave its reader waiting."""
+        bodies = [body for _, body in self._messages]
+        if self._current_request is not None:
+            bodies.append(self._current_request.content)
+        for body in bodies:
+            if not body.is_eof():
+                body.set_exception(RequestPayloadError("malformed"))
 
     def _expect_head(self) -> None:
         patience = self._server.limits.head_patience
