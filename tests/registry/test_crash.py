@@ -136,17 +136,21 @@ async def test_two_instances_serve_one_store(
         assert encode(image_of(LAYER)) == (await two.get("/v2/a/b/manifests/t3")).body
 
 
-async def test_memory_does_not_grow_with_blobs(tmp_path: Path, session: aiohttp.ClientSession) -> None:
-    """Eight clients push and pull 64 MiB each: within 64 MB and 1 MB a client."""
+@pytest.mark.parametrize(("kind", "size"), [("directory", 64), ("s3", 12)])
+async def test_memory_does_not_grow_with_blobs(
+    tmp_path: Path, session: aiohttp.ClientSession, request: pytest.FixtureRequest, kind: str, size: int
+) -> None:
+    """Eight clients push and pull large blobs: within 64 MB and 1 MB a client."""
     piece = os.urandom(1 << 20)
-    size = 64
+    environment = request.getfixturevalue("s3") if kind == "s3" else {}
+    storage = "s3://images/memory" if kind == "s3" else str(tmp_path / "storage")
 
     async def body(number: int) -> AsyncIterator[bytes]:
         yield str(number).encode()
         for _ in range(size):
             yield piece
 
-    with Process(str(tmp_path / "storage"), tmp_path) as process:
+    with Process(storage, tmp_path, environment=environment) as process:
         client = Client(process.base, session)
 
         async def one(number: int) -> None:

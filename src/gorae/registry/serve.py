@@ -9,6 +9,7 @@ Beside the sockets runs one more task: the garbage collector, every few hours.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import random
 import signal
@@ -30,11 +31,21 @@ from gorae.registry.upstream.remote import Remote, read_credentials
 
 log = logging.getLogger("gorae.registry")
 
+M_ARENA_MAX = -8
+
 
 def run(settings: Settings, ready: Callable[[list[str]], None] = lambda addresses: None) -> None:
     """Serves until a signal. `ready` is told the addresses once they answer."""
     settings.check()
+    few_arenas()
     asyncio.run(_serve(settings, ready))
+
+
+def few_arenas() -> None:
+    """Keeps glibc from giving each thread a heap of its own, none of which shrinks again (mallopt(3)): 81 MB instead of 146."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # musl has one heap
+        mallopt(M_ARENA_MAX, 2)
 
 
 async def open_registry(settings: Settings, stack: AsyncExitStack) -> Registry:

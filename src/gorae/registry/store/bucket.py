@@ -6,7 +6,7 @@
 An append is spooled to a nameless file and put part by part, each with "only if it is not there", so that of two appends at one
 place one wins. Commit reads the parts through the hash into the final object, which a bucket shows only when it is complete: a
 wrong digest raises before the last part, and nothing appears. A slow client costs disk, not memory: parts are in memory only on
-their way to the bucket, and only LANES of them at a time.
+their way to the bucket, one part and one commit at a time, 10 MB for each lane.
 
 Buckets that refuse conditional writes (`If-None-Match`) cannot be used.
 """
@@ -27,9 +27,10 @@ from gorae.errors import CorruptData, GoraeError, Unavailable
 from gorae.oci.digest import Digest
 from gorae.registry.store.seam import Entry, OutOfOrder, UnknownUpload
 
-PART = 8 << 20
+PART = 2 << 20
+LEAST = 5 << 20
+"""Of a part of a multipart upload, by the rules of S3."""
 STREAM = 1 << 20
-LANES = 2
 BEGUN = "begun"
 
 Answer = TypeVar("Answer")
@@ -64,7 +65,8 @@ class Bucket:
 
     def __init__(self, store: Any) -> None:
         self._store = store
-        self._lanes = asyncio.Semaphore(LANES)
+        self._parts_lane = asyncio.Lock()
+        self._commits_lane = asyncio.Lock()
 
     # Objects.
 
@@ -141,13 +143,13 @@ class Bucket:
                 pass
             return known.size
         size = _end(parts)
-        async with self._lanes:
+        async with self._commits_lane:
             if size <= STREAM:
                 data = b"".join([chunk async for chunk in self._checked(upload, parts, digest)])
                 await self.write(key, data)
             else:
                 stream = self._checked(upload, parts, digest)
-                await _asked(lambda: obstore.put_async(self._store, key, stream, chunk_size=PART, max_concurrency=1))
+                await _asked(lambda: obstore.put_async(self._store, key, stream, chunk_size=LEAST, max_concurrency=1))
         return size
 
     async def cancel(self, upload: str) -> bool:
@@ -161,7 +163,7 @@ class Bucket:
         length = spool.tell()
         if not length:
             return offset
-        async with self._lanes:
+        async with self._parts_lane:
             spool.seek(0)
             data = await asyncio.to_thread(spool.read, length)
             if not await self.create(f"{upload}/{offset:016d}", data):
