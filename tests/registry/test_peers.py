@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tarfile
 import tempfile
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.engines import Dockerd
 from tests import peers
 from tests.registry.house import Process, descriptor, digest_of, encode
+from tests.running import DOCKER
 
 from gorae.oci import media_type
 from gorae.registry.auth import keys, passwords
@@ -158,6 +161,30 @@ def test_podman_and_buildah(tmp_path: Path, layout: Path) -> None:
         for client, tag in ((podman, "buildah"), (buildah, "podman")):
             run(*client, "pull", *policy, "--tls-verify=false", f"{place}:{tag}", folder=tmp_path)
             assert identifier in run(*client, "images", "-q", "--no-trunc", folder=tmp_path).stdout
+
+
+def test_dockerd(tmp_path: Path) -> None:
+    peers.need("dockerd", "docker.io")
+    dockerd = Dockerd(tmp_path)
+    dockerd.start()
+    environment = {**os.environ, "DOCKER_HOST": f"unix://{dockerd.run}/docker.sock", "DOCKER_CONFIG": str(tmp_path / "config")}
+
+    def docker(*words: str, given: bytes = b"") -> str:
+        done = subprocess.run([DOCKER, *words], env=environment, input=given, capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0, f"{words}: {done.stderr!r}"
+        return done.stdout.decode()
+
+    try:
+        with Process(str(tmp_path / "storage"), tmp_path) as process:
+            place = f"{process.host}/team/box:1"
+            identifier = docker("import", "-", place, given=peers.busybox_tar()).strip()
+            docker("push", place)
+            assert "Layer already exists" in docker("push", place)
+            docker("rmi", place)
+            docker("pull", place)
+            assert docker("inspect", "-f", "{{.Id}}", place).strip() == identifier
+    finally:
+        dockerd.close()
 
 
 def test_against_dockers_registry(tmp_path: Path, layout: Path) -> None:
