@@ -56,7 +56,7 @@ async def test_unknown_path(api: Client, path: str) -> None:
         ("GET", "/containers/one/stats", "stats is not implemented"),
         ("POST", "/swarm/init", "swarm mode is not implemented"),
         ("POST", "/images/a/b/c/push", "push is not implemented"),
-        ("GET", "/containers/one/archive?path=/", "copying files"),
+        ("GET", "/containers/one/checkpoints", "checkpointing"),
         ("POST", "/auth", "login is not implemented"),
     ],
 )

@@ -68,7 +68,7 @@ def test_steps_speak_the_kernels_words() -> None:
         ("child", "umask", [0o22]),
         ("child", "mknod_in_root", ["/dev/null", 0o20666, 1, 8, 0, 0]),
         ("child", "close_descriptors", []),
-        ("child", "make_path_readonly", ["x" * 300]),
+        ("child", "make_path_readonly", ["x" * 500]),
     ]
     told = [
         step.what
@@ -78,4 +78,4 @@ def test_steps_speak_the_kernels_words() -> None:
     ]
     assert set(told[0].split("|")) == {"CLONE_NEWPID", "CLONE_NEWNS", "0x11"}
     assert told[1:6] == ["/ MS_REC|MS_PRIVATE mode=755", ". MNT_DETACH", "022", "/dev/null 020666 1 8 0 0", ""]
-    assert told[6] == "x" * 199 + "…"
+    assert told[6] == "x" * 399 + "…"
