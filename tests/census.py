@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def directories(data_root: Path, exec_root: Path) -> list[str]:
 def rows(database: Path) -> dict[str, int]:
     if not database.exists():
         return {}
-    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         known = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         return {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in COUNTED_TABLES if name in known}
 

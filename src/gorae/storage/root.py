@@ -6,6 +6,7 @@
       content/          blobs (content/)
       snapshots/        layers and containers' own files (snapshot/)
       containers/<id>/  logs, hosts, hostname, resolv.conf (engine/container)
+      reserve           space for the records of ends and removals on a full disk
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from gorae.storage.content.lease import Leases
 from gorae.storage.content.store import Store
 from gorae.storage.db.database import Database
 from gorae.storage.disk import disk_error
+from gorae.storage.reserve import Reserve
 from gorae.storage.snapshot.overlay import OverlaySnapshotter
 
 
@@ -59,20 +61,22 @@ class DataRoot:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise Conflict(f"another daemon uses the data root {name}: stop it, or name another data-root") from None
-            database = Database.open(os.path.join(name, "gorae.db"))
+            reserve = Reserve(os.path.join(name, "reserve"))
+            database = Database.open(os.path.join(name, "gorae.db"), reserve=reserve)
             stack.callback(database.close)
             leases = await Leases.open(database)
             content = await Store.open(os.path.join(name, "content"), database)
             snapshots = await OverlaySnapshotter.open(os.path.join(name, "snapshots"), database)
             stack.push_async_callback(snapshots.aclose)
             root = cls(name, database, leases, content, snapshots)
+            reserve.fill()
             root._closing = stack.pop_all()
             return root
 
     async def collect_garbage(self) -> Collected:
         """Free what neither an image, a container nor a lease reaches (content/garbage.py)."""
         crashpoints.hit("garbage.before-rows")
-        garbage = await self.database.write(forget)
+        garbage = await self.database.write(forget, essential=True)
         crashpoints.hit("garbage.after-rows")
         numbers = [number for number, _ in garbage.snapshots]
         freed = await asyncio.to_thread(self.snapshots.measure, numbers)

@@ -64,7 +64,7 @@ class Records:
 
         status = container.state.status
         crashpoints.hit(f"container.{status}.before-row")
-        await self._database.write(write)
+        await self._database.write(write, essential=True)
         crashpoints.hit(f"container.{status}.after-row")
 
     async def rename(self, container: Container) -> None:
@@ -88,7 +88,7 @@ class Records:
             connection.execute("DELETE FROM containers WHERE id = ?", (identity,))
 
         crashpoints.hit("container.remove.before-row")
-        await self._database.write(write)
+        await self._database.write(write, essential=True)
         crashpoints.hit("container.remove.after-row")
 
     def all(self) -> list[Row]:

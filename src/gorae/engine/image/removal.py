@@ -77,7 +77,7 @@ class Remover:
 
     async def _untag(self, id: str, names: Sequence[str]) -> tuple[Untagged, ...]:
         crashpoints.hit("image.untag.before-rows")
-        await self._root.database.write(lambda connection: untag(connection, id, names))
+        await self._root.database.write(lambda connection: untag(connection, id, names), essential=True)
         crashpoints.hit("image.untag.after-rows")
         for name in names:
             self._publish(ImageEvent(action="untag", id=id, name=name))
@@ -94,7 +94,7 @@ class Remover:
                 connection.execute("DELETE FROM images WHERE id = ? AND builtin = 0", (id,))
 
         crashpoints.hit("image.remove.before-row")
-        await self._root.database.write(forget)
+        await self._root.database.write(forget, essential=True)
         crashpoints.hit("image.remove.after-row")
         for id, names in victims.items():
             for name in names:

@@ -53,7 +53,8 @@ class Lease:
     async def release(self) -> None:
         """Again: does nothing."""
         crashpoints.hit("lease.release.before-row")
-        await self._database.write(lambda connection: connection.execute("DELETE FROM leases WHERE id = ?", (self.id,)).rowcount)
+        statement = "DELETE FROM leases WHERE id = ?"
+        await self._database.write(lambda connection: connection.execute(statement, (self.id,)).rowcount, essential=True)
         crashpoints.hit("lease.release.after-row")
 
     async def __aenter__(self) -> Self:

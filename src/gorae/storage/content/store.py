@@ -188,7 +188,7 @@ class Store:
         def forget(connection: sqlite3.Connection) -> None:
             connection.executemany("DELETE FROM content WHERE digest = ?", victims)
 
-        await self.database.write(forget)
+        await self.database.write(forget, essential=True)
         return await self.unlink_forgotten(digest for (digest,) in victims)
 
     # For the ingest and the garbage collector, which run these on the writer thread
@@ -242,7 +242,7 @@ class Store:
                         crashpoints.hit("content.remove.after-unlink")
             return freed
 
-        return await self.database.write(unlink)
+        return await self.database.write(unlink, essential=True)
 
     def finished(self, reference: str) -> None:
         self._named.discard(reference)

@@ -7,6 +7,8 @@
 
 Writes that wait together share one commit, so a hundred containers created at once cost a few fsyncs. Each runs in a savepoint
 of its own: one that fails is undone alone. `f` must not call back into the database, and should be quick: it has the only pen.
+
+On a full disk, writes that are `essential` (they record what has happened, or make space) get space from the reserve (reserve.py).
 """
 
 from __future__ import annotations
@@ -19,22 +21,33 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from gorae import crashpoints
 from gorae.errors import Conflict, CorruptData, GoraeError, StorageFull, Unavailable
 from gorae.storage.db.schema import MIGRATIONS
+from gorae.storage.reserve import Reserve
 
 T = TypeVar("T")
-Work = tuple[Callable[[sqlite3.Connection], Any], "Future[Any]"]
+
+
+class Work(NamedTuple):
+    function: Callable[[sqlite3.Connection], Any]
+    future: Future[Any]
+    essential: bool
+
+
 TOGETHER = 64  # writes that share a commit at most, so that the first one does not wait for ever
 
 
 class Database:
     """`Database.open(path)`; close it with `close()` (blocking, short)."""
 
-    def __init__(self, path: str, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
+    def __init__(
+        self, path: str, writer: sqlite3.Connection, reader: sqlite3.Connection, reserve: Reserve | None = None
+    ) -> None:
         self.path = path
+        self._reserve = reserve
         self._writer = writer
         self._reader = reader
         self._reading = threading.Lock()
@@ -44,37 +57,39 @@ class Database:
         self._thread.start()
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], migrations: Sequence[str] = MIGRATIONS) -> Database:
+    def open(
+        cls, path: str | os.PathLike[str], migrations: Sequence[str] = MIGRATIONS, reserve: Reserve | None = None
+    ) -> Database:
         """Make or migrate the database. Refuses (`CorruptData`) one that a newer version wrote."""
         name = os.fspath(path)
-        try:
-            writer = _connect(name)
+        if reserve is not None:
+            reserve.make_room()
+        while True:
             try:
-                _migrate(writer, name, migrations)
-                reader = _connect(name)
-                reader.execute("PRAGMA query_only = ON")
-            except BaseException:
-                writer.close()
-                raise
-        except sqlite3.Error as error:
-            raise _meaning(error, name) from error
+                writer, reader = _connect_both(name, migrations)
+                break
+            except sqlite3.Error as error:
+                failure = _meaning(error, name)
+                # The index of the write-ahead log (32 KiB) is made anew at each start.
+                if not isinstance(failure, StorageFull) or reserve is None or not reserve.free():
+                    raise failure from error
         os.chmod(name, 0o600)
-        return cls(name, writer, reader)
+        return cls(name, writer, reader, reserve)
 
-    async def write(self, function: Callable[[sqlite3.Connection], T]) -> T:
+    async def write(self, function: Callable[[sqlite3.Connection], T], *, essential: bool = False) -> T:
         """Run `function` as one transaction on the writer thread; durable when this returns.
 
         An exception undoes this function's changes alone and is raised here. When the waiting task is cancelled, the write may
         or may not happen.
         """
-        return await asyncio.wrap_future(self.submit(function))
+        return await asyncio.wrap_future(self.submit(function, essential=essential))
 
-    def submit(self, function: Callable[[sqlite3.Connection], T]) -> Future[T]:
+    def submit(self, function: Callable[[sqlite3.Connection], T], *, essential: bool = False) -> Future[T]:
         """`write` for those without an event loop: the future is done after the commit."""
         if self._closed:
             raise Unavailable(f"the database {self.path} is closed")
         future: Future[T] = Future()
-        self._queue.put((function, future))
+        self._queue.put(Work(function, future, essential))
         return future
 
     def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
@@ -114,7 +129,9 @@ class Database:
                     last = True
                     break
                 batch.append(following)
-            self._write_together(batch)
+            self._write_together([work for work in batch if work.future.set_running_or_notify_cancel()])
+            if self._reserve is not None:
+                self._reserve.fill()
             if last:
                 return
 
@@ -122,9 +139,8 @@ class Database:
         answers: list[tuple[Future[Any], Any, BaseException | None]] = []
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            for function, future in batch:
-                if future.set_running_or_notify_cancel():
-                    answers.append((future, *self._run(function)))
+            for work in batch:
+                answers.append((work.future, *self._run(work.function)))
             crashpoints.hit("database.write.before-commit")
             self._writer.execute("COMMIT")
             crashpoints.hit("database.write.after-commit")
@@ -132,15 +148,23 @@ class Database:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             failure = _meaning(error, self.path)
-            for _, future in batch:
-                if not future.cancelled() and not future.done():
-                    future.set_exception(failure)
+            again = [work for work in batch if work.essential]
+            if not (again and isinstance(failure, StorageFull) and self._borrow()):
+                again = []
+            for work in batch:
+                if work not in again:
+                    work.future.set_exception(failure)
+            if again:
+                self._write_together(again)
             return
         for future, value, problem in answers:
             if problem is None:
                 future.set_result(value)
             else:
                 future.set_exception(problem)
+
+    def _borrow(self) -> bool:
+        return self._reserve is not None and self._reserve.lend(f"{self.path}-wal")
 
     def _run(self, function: Callable[[sqlite3.Connection], Any]) -> tuple[Any, BaseException | None]:
         self._writer.execute("SAVEPOINT one")
@@ -154,6 +178,18 @@ class Database:
             return None, _meaning(error, self.path) if isinstance(error, sqlite3.Error) else error
         self._writer.execute("RELEASE one")
         return value, None
+
+
+def _connect_both(path: str, migrations: Sequence[str]) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+    writer = _connect(path)
+    try:
+        _migrate(writer, path, migrations)
+        reader = _connect(path)
+        reader.execute("PRAGMA query_only = ON")
+    except BaseException:
+        writer.close()
+        raise
+    return writer, reader
 
 
 def _connect(path: str) -> sqlite3.Connection:
@@ -206,8 +242,10 @@ def _statements(script: str) -> list[str]:
 def _meaning(error: sqlite3.Error, path: str) -> GoraeError:
     """The tree of errors instead of SQLite's; https://sqlite.org/rescode.html."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY):
-        return StorageFull(f"cannot write {path}: {error}; free some space or make the data root writable")
+    if code == sqlite3.SQLITE_FULL:
+        return StorageFull(f"cannot write {path}: no space left on device; free some space (`gorae system prune`)")
+    if code == sqlite3.SQLITE_READONLY:
+        return StorageFull(f"cannot write {path}: {error}; make the data root writable")
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM):
         return StorageFull(f"cannot read or write {path}: {error}; check the file system of the data root")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):

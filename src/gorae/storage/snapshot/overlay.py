@@ -160,7 +160,7 @@ class OverlaySnapshotter:
             return number
 
         crashpoints.hit("snapshot.remove.before-row")
-        number = await self.database.write(forget)
+        number = await self.database.write(forget, essential=True)
         crashpoints.hit("snapshot.remove.after-row")
         self.discard([number])
 
