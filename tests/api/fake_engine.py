@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import Any
 
 import msgspec
+from tests.api.fake_files import Files
 
 from gorae.engine.config import Config
 from gorae.engine.container import model
@@ -80,48 +81,16 @@ class Waiting:
         self.closed = True
 
 
-class NoFiles:
-    """Containers without files, and so without changes; nothing can be made of them."""
-
-    def __init__(self, containers: Containers) -> None:
-        self._containers = containers
-
-    def _refuse(self, reference: str) -> NotFound:
-        self._containers.find(reference)
-        return NotFound(f"Could not find the file in container {reference}")
-
-    async def stat(self, reference: str, path: str) -> Any:
-        raise self._refuse(reference)
-
-    def get(self, reference: str, path: str) -> Any:
-        raise self._refuse(reference)
-
-    def export(self, reference: str) -> Any:
-        raise self._refuse(reference)
-
-    async def put(self, reference: str, path: str, archive: AsyncIterator[bytes], **more: bool) -> None:
-        async for _ in archive:
-            pass
-        raise self._refuse(reference)
-
-    async def changes(self, reference: str) -> list[Any]:
-        self._containers.find(reference)
-        return []
-
-    async def run(self, reference: str, **more: Any) -> Any:
-        raise self._refuse(reference)
-
-
-class Containers:
+class Containers(Files):
     def __init__(self) -> None:
         self.rows: dict[str, model.Container] = {}
         self.ended: dict[str, asyncio.Event] = {}
         self.scripts: dict[str, Script] = {}
         self.script: Script = hello
-        self.archives = self.commits = NoFiles(self)
         self.programs: list[tuple[str, Program]] = []
         self.tasks: set[asyncio.Task[int]] = set()
         self.waits: list[Waiting] = []
+        self.equip(self.find)
         self.calls: list[tuple[str, Any]] = []
         self.blocks: list[list[Block]] = []
         self.follow_forever = False

@@ -53,10 +53,8 @@ async def test_unknown_path(api: Client, path: str) -> None:
     ("method", "path", "words"),
     [
         ("POST", "/build", "build is not implemented"),
-        ("GET", "/containers/one/stats", "stats is not implemented"),
         ("POST", "/swarm/init", "swarm mode is not implemented"),
         ("POST", "/images/a/b/c/push", "push is not implemented"),
-        ("GET", "/containers/one/checkpoints", "checkpointing"),
         ("POST", "/auth", "login is not implemented"),
     ],
 )

@@ -15,6 +15,7 @@ from gorae.engine.container.facts import Facts
 from gorae.engine.container.model import Container, ContainerConfig, LogConfig, Mount, Resources, RestartPolicy, State, Ulimit
 from gorae.engine.image.model import ImageConfig
 from gorae.linux.capability import NAMES
+from gorae.oci import runtimespec
 
 FACTS = Facts(cpus=4, limits={"RLIMIT_NOFILE": (1024, 20000)})
 WITHOUT_RESOURCE = FACTS.bounding & ~(1 << NAMES["CAP_SYS_RESOURCE"])
@@ -246,7 +247,7 @@ def test_limits_become_the_specifications() -> None:
     assert translated.memory.swap == 200 << 20
     assert translated.cpu is not None
     assert (translated.cpu.quota, translated.cpu.period) == (150_000, 100_000)
-    assert translated.pids is None
+    assert translated.pids == runtimespec.Pids(limit=-1)
     assert resources.translate(Resources(), ()).cpu is None
 
 

@@ -68,6 +68,15 @@ def size(count: float) -> str:
     raise AssertionError("unreachable")
 
 
+def binary_size(count: float) -> str:
+    """Binary, four digits, as `docker stats`: 1.945GiB."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if count < 1024 or unit == "TiB":
+            return f"{count:.4g}{unit}"
+        count /= 1024
+    raise AssertionError("unreachable")
+
+
 def color(text: str, code: str, stream: int = 1) -> str:
     """`text` in an ANSI colour, on terminals only (and not where NO_COLOR is set)."""
     if os.environ.get("NO_COLOR") or not os.isatty(stream):

@@ -50,9 +50,9 @@ def pack(source: str, name: str, *, follow: bool = False) -> Iterator[bytes]:
         pending = [(os.path.realpath(source) if follow else source, name)]
         while pending:
             path, called = pending.pop()
-            info = tar.gettarinfo(path, called)
+            info: tarfile.TarInfo | None = tar.gettarinfo(path, called)
             if info is None:
-                continue  # a socket
+                continue  # a socket (typeshed knows nothing of this)
             info.uname = info.gname = ""
             if info.isreg():
                 with open(path, "rb") as file:

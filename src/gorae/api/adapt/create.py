@@ -82,6 +82,16 @@ def unheeded(request: CreateRequest) -> list[str]:
     return [f"{name} is not supported by gorae and has no effect" for name in found]
 
 
+def unheeded_update(request: hostconfig.UpdateRequest) -> list[str]:
+    """The same for an update, which also cannot change devices, ulimits and the cgroup's place of a container that is there."""
+    fields = UNHEEDED_HOST | {
+        "cgroup_parent": "CgroupParent", "devices": "Devices", "device_cgroup_rules": "DeviceCgroupRules",
+        "device_requests": "DeviceRequests", "ulimits": "Ulimits",
+    }  # fmt: skip
+    found = [name for field, name in fields.items() if not is_default(getattr(request, field, None))]
+    return [f"{name} cannot be updated and has no effect" for name in found]
+
+
 def exec_config(request: ExecCreateRequest) -> model.ExecConfig:
     if not request.cmd:
         raise InvalidArgument("no exec command specified")

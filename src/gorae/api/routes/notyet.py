@@ -9,13 +9,6 @@ from gorae.api.router import Route
 from gorae.errors import Unsupported
 
 ENDPOINTS: dict[str, tuple[tuple[str, str], ...]] = {
-    "stats": (("GET", "/containers/{id}/stats"),),
-    "update of a container": (("POST", "/containers/{id}/update"),),
-    "checkpointing": (
-        ("GET", "/containers/{id}/checkpoints"),
-        ("POST", "/containers/{id}/checkpoints"),
-        ("DELETE", "/containers/{id}/checkpoints/{checkpoint}"),
-    ),
     "build": (("POST", "/build"), ("POST", "/build/cancel"), ("POST", "/session"), ("POST", "/grpc")),
     "push": (("POST", "/images/{name…}/push"),),
     "image search": (("GET", "/images/search"),),

@@ -30,12 +30,16 @@ from gorae.engine.container.model import (
     Exec,
     ExecConfig,
     LogRequest,
+    Resources,
+    RestartPolicy,
     WaitCondition,
     WaitResult,
 )
 from gorae.engine.container.premises import Premises
 from gorae.engine.container.record import Records
+from gorae.engine.container.stats import Statistics
 from gorae.engine.container.supervision import Supervision
+from gorae.engine.container.update import Updates
 from gorae.engine.filters import Filters, check_keys, matches_labels
 from gorae.linux.process import signal_name
 from gorae.logs.lines import Block
@@ -72,6 +76,8 @@ class Containers:
         self._supervision = supervision
         self.archives = Archives(premises, entries)
         self.commits = Commits(premises, entries, life, self.archives)
+        self.statistics = Statistics(premises, entries)
+        self._updates = Updates(premises, entries, life, records)
 
     # ── life ──
 
@@ -131,6 +137,10 @@ class Containers:
         entry = self._entries.find(reference)
         old = await self._wholly(self._entries.rename(entry, name, self._records))
         self._life.tell(entry.container, "rename", oldName=f"/{old}")
+
+    async def update(self, reference: str, resources: Resources, policy: RestartPolicy | None = None) -> Sequence[str]:
+        """Other limits, at once if it runs, and another restart policy; what is at its default stays. Answers warnings."""
+        return await self._wholly(self._updates.run(reference, resources, policy))
 
     async def remove(self, reference: str, *, force: bool = False, volumes: bool = False, link: bool = False) -> None:
         """Conflict when it runs and `force` is not given."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from gorae import errors
 from gorae.cgroup.layout import NONE, Layout, detect
-from gorae.engine.container.model import Device
+from gorae.engine.container.model import Device, Resources, ThrottleDevice
+from gorae.engine.container.resources import Throttles
 from gorae.linux import capability, system
 from gorae.linux.process import RLIMITS, get_rlimit
 from gorae.oci import runtimespec
@@ -31,6 +32,19 @@ class Facts:
     thermal: tuple[str, ...] = ()
     limits: dict[str, tuple[int, int]] = field(default_factory=dict)
     oom_score_adj: int = 0
+
+    def throttles(self, resources: Resources) -> Throttles:
+        """The block devices that limits name. InvalidArgument for a path that is none."""
+        weights = tuple(
+            runtimespec.WeightDevice(*block_device(item.path), weight=item.rate) for item in resources.blkio_weight_device
+        )
+        rates = (
+            resources.blkio_device_read_bps,
+            resources.blkio_device_write_bps,
+            resources.blkio_device_read_iops,
+            resources.blkio_device_write_iops,
+        )
+        return Throttles(weights, *(tuple(_throttle(item) for item in limits) for limits in rates))
 
     def holds(self, name: str) -> bool:
         return bool(self.bounding >> capability.NAMES[name] & 1)
@@ -68,6 +82,21 @@ def _own_oom_score_adj() -> int:
             return int(file.read())
     except (OSError, ValueError):
         return 0
+
+
+def _throttle(limit: ThrottleDevice) -> runtimespec.ThrottleDevice:
+    return runtimespec.ThrottleDevice(*block_device(limit.path), rate=limit.rate)
+
+
+def block_device(path: str) -> tuple[int, int]:
+    """(major, minor); InvalidArgument for what is no block device."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise errors.InvalidArgument(f"no such block device: {ascii(path)[1:-1]}") from error
+    if not stat.S_ISBLK(found.st_mode):
+        raise errors.InvalidArgument(f"{ascii(path)[1:-1]} is not a block device")
+    return os.major(found.st_rdev), os.minor(found.st_rdev)
 
 
 def device_nodes(device: Device) -> tuple[runtimespec.Device, ...]:

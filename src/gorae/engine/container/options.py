@@ -42,6 +42,7 @@ def check(config: ContainerConfig, defaults: Config, facts: Facts) -> tuple[str,
     modes.check(config)
     sysctls.check(config.sysctls, modes.sharing(config))
     resources.check(config.resources, facts.cpus)
+    facts.throttles(config.resources)
     if not -1000 <= config.oom_score_adj <= 1000:
         raise errors.InvalidArgument(f"Invalid value {config.oom_score_adj}, range for oom score adj is [-1000, 1000]")
     if config.shm_size < 0:
@@ -167,19 +168,8 @@ def _later(config: ContainerConfig) -> Iterator[str]:
         ("storage options", config.storage_options),
         ("volume driver", config.volume_driver),
         ("cgroup parent", config.cgroup_parent),
-        ("block device limits", config.resources.blkio_weight_device or _throttles(config)),
     ):
         if given:
             yield f"{what}: not honoured yet"
     if config.ipc_mode.startswith(modes.JOIN):
         yield "ipc mode container: System V objects and message queues are shared, /dev/shm is not yet"
-
-
-def _throttles(config: ContainerConfig) -> bool:
-    limits = config.resources
-    return bool(
-        limits.blkio_device_read_bps
-        or limits.blkio_device_write_bps
-        or limits.blkio_device_read_iops
-        or limits.blkio_device_write_iops
-    )

@@ -67,6 +67,17 @@ class Records:
         await self._database.write(write, essential=True)
         crashpoints.hit(f"container.{status}.after-row")
 
+    async def reconfigure(self, container: Container) -> None:
+        """Another wish; the state stays."""
+        config = _config_of(container)
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE containers SET config = ? WHERE id = ?", (config, container.id))
+
+        crashpoints.hit("container.update.before-row")
+        await self._database.write(write)
+        crashpoints.hit("container.update.after-row")
+
     async def rename(self, container: Container) -> None:
         config = _config_of(container)
 

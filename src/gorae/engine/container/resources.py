@@ -5,6 +5,8 @@ memory 0 none · memory_swap: memory + swap, 0 twice the memory, -1 no bound · 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from gorae import errors
 from gorae.engine.container.model import Resources, Ulimit
 from gorae.linux.process import RLIM_INFINITY, RLIMITS
@@ -12,6 +14,19 @@ from gorae.oci import runtimespec
 
 SMALLEST_MEMORY = 6 << 20  # Docker's: less does not hold a runtime's first moments
 PERIOD = 100_000  # µs
+
+
+class Throttles(NamedTuple):
+    """Block devices by number (major, minor), and the rate or weight of each."""
+
+    weights: tuple[runtimespec.WeightDevice, ...] = ()
+    read_bps: tuple[runtimespec.ThrottleDevice, ...] = ()
+    write_bps: tuple[runtimespec.ThrottleDevice, ...] = ()
+    read_iops: tuple[runtimespec.ThrottleDevice, ...] = ()
+    write_iops: tuple[runtimespec.ThrottleDevice, ...] = ()
+
+
+NO_THROTTLES = Throttles()
 
 
 def check(resources: Resources, cpus: int) -> None:
@@ -91,14 +106,18 @@ def parse_set(text: str) -> frozenset[int] | None:
     return frozenset(numbers)
 
 
-def translate(resources: Resources, devices: tuple[runtimespec.DeviceRule, ...]) -> runtimespec.Resources:
+def translate(
+    resources: Resources, devices: tuple[runtimespec.DeviceRule, ...], throttles: Throttles = NO_THROTTLES
+) -> runtimespec.Resources:
     """The specification's Resources, device rules included. Block devices of throttles are resolved by `facts`, see `spec`."""
     return runtimespec.Resources(
         devices=devices,
         memory=_memory(resources),
         cpu=_cpu(resources),
-        pids=runtimespec.Pids(limit=resources.pids_limit) if resources.pids_limit and resources.pids_limit > 0 else None,
-        blockIO=runtimespec.BlockIO(weight=resources.blkio_weight) if resources.blkio_weight else None,
+        pids=None
+        if resources.pids_limit is None
+        else runtimespec.Pids(limit=resources.pids_limit if resources.pids_limit > 0 else -1),
+        blockIO=_block_io(resources, throttles),
     )
 
 
@@ -115,6 +134,18 @@ def _memory(resources: Resources) -> runtimespec.Memory | None:
         swappiness=None if resources.memory_swappiness in (None, -1) else resources.memory_swappiness,
         disableOOMKiller=True if resources.oom_kill_disable else None,
     )
+
+
+def _block_io(resources: Resources, throttles: Throttles) -> runtimespec.BlockIO | None:
+    found = runtimespec.BlockIO(
+        weight=resources.blkio_weight or None,
+        weightDevice=throttles.weights,
+        throttleReadBpsDevice=throttles.read_bps,
+        throttleWriteBpsDevice=throttles.write_bps,
+        throttleReadIOPSDevice=throttles.read_iops,
+        throttleWriteIOPSDevice=throttles.write_iops,
+    )
+    return None if found == runtimespec.BlockIO() else found
 
 
 def _cpu(resources: Resources) -> runtimespec.CPU | None:

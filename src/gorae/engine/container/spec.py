@@ -48,6 +48,7 @@ class Found:
 
     joined: dict[str, str] = field(default_factory=dict)
     devices: tuple[tuple[runtimespec.Device, str], ...] = ()
+    throttles: resources.Throttles = resources.NO_THROTTLES
     rootfs: tuple[RootMount, ...] = ()
     root: str = "/"  # an empty directory on which the root file system is put together
 
@@ -165,7 +166,7 @@ def _linux(
     open_paths = config.privileged or options.unconfined_paths
     return runtimespec.Linux(
         namespaces=namespaces(shared, found.joined, facts),
-        resources=resources.translate(config.resources, device_rules(config, found)),
+        resources=resources.translate(config.resources, device_rules(config, found), found.throttles),
         cgroupsPath=cgroup_path(container, defaults),
         devices=tuple(node for node, _ in found.devices),
         seccomp=seccomp.choose(filter_words, capabilities=frozenset(granted), machine=facts.machine, kernel=facts.kernel),

@@ -52,6 +52,7 @@ def look_around(container: Container, premises: Premises, entries: Entries, netw
     return spec.Found(
         joined=joined,
         devices=tuple({node.path: (node, access) for node, access in devices}.values()),
+        throttles=premises.facts.throttles(container.config.resources),
         rootfs=tuple(RootMount(mount.type, mount.source, mount.options) for mount in premises.root_mounts(container)),
         root=str(premises.runtime_directory(container.id) / "rootfs"),
     )
