@@ -24,7 +24,8 @@ def mounts(container: Container, shared: Sharing, facts: Facts, *, shm_size: int
         ("/etc/hosts", container.hosts_path),
     ):
         if source and target not in own:
-            own[target] = Mount(destination=target, type="bind", source=source, options=("rbind", "rprivate"))
+            access = ("ro",) if config.read_only else ()  # as in Docker: with --read-only these, too
+            own[target] = Mount(destination=target, type="bind", source=source, options=("rbind", "rprivate", *access))
     chosen = [
         mount
         for mount in standard(shared, shm_size=shm_size, ipc=config.ipc_mode, writable=config.privileged)
