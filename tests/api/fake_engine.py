@@ -21,8 +21,10 @@ from gorae.engine.config import Config
 from gorae.engine.container import model
 from gorae.engine.events import Events
 from gorae.engine.image import model as image_model
+from gorae.engine.network import model as network_model
+from gorae.engine.networks import Joined
 from gorae.engine.system import Info, Version
-from gorae.errors import Conflict, CorruptData, InvalidArgument, NotFound, NotModified
+from gorae.errors import Conflict, CorruptData, Forbidden, InvalidArgument, NotFound, NotModified
 from gorae.logs.lines import Block
 from gorae.wire import stdcopy
 
@@ -351,6 +353,75 @@ class Images:
         return image_model.Pruned(removed=tuple(image_model.Deleted(id=image.id) for image in gone), reclaimed=len(gone))
 
 
+POOL = network_model.Pool(subnet="172.17.0.0/16", gateway="172.17.0.1")
+
+
+class Networks:
+    """host, none, and what was created."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, Any]] = []
+        self.known = [
+            network_model.Network(id="1" * 64, name="bridge", pools=(POOL,)),
+            network_model.Network(id="2" * 64, name="host", driver="host"),
+            network_model.Network(id="3" * 64, name="none", driver="null"),
+        ]
+
+    def list(self, filters: Any = None) -> list[network_model.Network]:
+        wanted = (filters or {}).get("name", ())
+        return [network for network in self.known if not wanted or network.name in wanted]
+
+    def inspect(self, reference: str) -> tuple[network_model.Network, dict[str, tuple[str, network_model.Endpoint]]]:
+        for network in self.known:
+            if reference in (network.name, network.id):
+                return network, {END.container: ("one", END)} if network.name == "bridge" else {}
+        raise NotFound(f"network {reference} not found")
+
+    def of(self, container: model.Container) -> list[Joined]:
+        if container.config.network_mode == "none":
+            return [Joined(self.known[2], network_model.Joining(), None)]
+        running = container.state.running
+        return [Joined(self.known[0], network_model.Joining(aliases=("web",)), END if running else None)]
+
+    async def create(self, wish: network_model.Wish) -> tuple[network_model.Network, tuple[str, ...]]:
+        if any(network.name == wish.name for network in self.known):
+            raise Conflict(f"network with name {wish.name} already exists")
+        self.calls.append(("create", wish))
+        network = network_model.Network(id="4" * 64, name=wish.name, driver=wish.driver, pools=wish.pools)
+        self.known.append(network)
+        return network, ("one thing",)
+
+    async def connect(self, reference: str, container: str, settings: Any = None) -> None:
+        self.inspect(reference)
+        self.calls.append(("connect", (reference, container, settings)))
+
+    async def disconnect(self, reference: str, container: str, *, force: bool = False) -> None:
+        self.inspect(reference)
+        self.calls.append(("disconnect", (reference, container, force)))
+
+    async def remove(self, reference: str) -> None:
+        network, _ = self.inspect(reference)
+        if network.is_predefined:
+            raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
+        self.known.remove(network)
+
+    async def prune(self, filters: Any = None) -> list[str]:
+        return [network.name for network in self.known if not network.is_predefined]
+
+
+END = network_model.Endpoint(
+    id="e" * 64,
+    network="1" * 64,
+    container="c" * 64,
+    link="veth123",
+    mac="02:42:ac:11:00:02",
+    ipv4="172.17.0.2/16",
+    gateway4="172.17.0.1",
+    names=("one",),
+    ports=(network_model.Port(protocol="tcp", container_port=80, host="0.0.0.0", host_port=8080),),
+)
+
+
 class System:
     def version(self) -> Version:
         return Version(version="1.2.3", python="3.11", kernel="6.1", architecture="amd64", operating_system="linux")
@@ -366,5 +437,6 @@ class FakeEngine:
         self.config = Config()
         self.containers = Containers()
         self.images = Images()
+        self.networks = Networks()
         self.events = Events()
         self.system = System()

@@ -45,7 +45,7 @@ async def test_unheeded_fields_are_warned_about(api: Client) -> None:
     warnings = (await api.call("POST", "/containers/create", body)).json["Warnings"]
     assert "engine's own" in warnings
     told = " ".join(warnings)
-    for name in ("MacAddress", "OnBuild", "CpuCount", "Isolation", "KernelMemory", "Mounts[0].ImageOptions", "IOMaximumIOps"):
+    for name in ("OnBuild", "CpuCount", "Isolation", "KernelMemory", "Mounts[0].ImageOptions", "IOMaximumIOps"):
         assert f"{name} " in told
 
 
@@ -243,7 +243,7 @@ async def test_list(api: Client) -> None:
     assert rows[0]["Names"] == ["/one"]
     assert rows[0]["Command"] == "sh -c 'sleep 1'"
     assert rows[0]["Status"] == "Created"
-    assert rows[0]["Ports"] == [{"PrivatePort": 80, "Type": "tcp"}]
+    assert rows[0]["Ports"] == []
     assert "Health" not in rows[0]
     assert (await api.call("GET", "/containers/json?limit=x")).status == 400
 
@@ -359,13 +359,12 @@ async def test_system(api: Client) -> None:
 
 
 async def test_networks_and_volumes(api: Client) -> None:
-    assert [network["Name"] for network in (await api.call("GET", "/networks")).json] == ["none", "host"]
+    assert [network["Name"] for network in (await api.call("GET", "/networks")).json] == ["bridge", "host", "none"]
     one = (await api.call("GET", "/networks/host")).json
     assert (one["Driver"], one["Containers"]) == ("host", {})
     assert (await api.call("GET", "/networks/nowhere")).status == 404
-    filters = quote(json.dumps({"name": {"^host$": True}}))
+    filters = quote(json.dumps({"name": {"host": True}}))
     assert len((await api.call("GET", f"/networks?filters={filters}")).json) == 1
-    assert (await api.call("POST", "/networks/create", {"Name": "x"})).status == 501
     assert (await api.call("GET", "/volumes")).json == {"Volumes": [], "Warnings": None}
     assert (await api.call("GET", "/volumes/x")).status == 404
     for kind in ("networks", "volumes", "build"):

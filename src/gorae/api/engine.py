@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from gorae.engine.container.containers import Containers
     from gorae.engine.events import Events
     from gorae.engine.image.images import Images
+    from gorae.engine.networks import Networks
     from gorae.engine.system import System
 
 
@@ -23,6 +24,9 @@ class Engine(Protocol):
 
     @property
     def images(self) -> Images: ...
+
+    @property
+    def networks(self) -> Networks: ...
 
     @property
     def events(self) -> Events: ...

@@ -8,20 +8,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from gorae import errors
 from gorae.engine.container import modes
 from gorae.engine.container.entries import Entries, Entry
+from gorae.engine.container.model import Container
 from gorae.engine.container.networking import Networking, is_plugged, joining, joins, with_network
 from gorae.engine.container.record import Records
 from gorae.engine.filters import Filters
-from gorae.engine.network.model import DEFAULT, Endpoint, Network, Wish
+from gorae.engine.network.model import DEFAULT, Endpoint, Joining, Network, Wish
 from gorae.engine.network.parts import Parts
 
 Spawn = Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
+
+
+class Joined(NamedTuple):
+    """`endpoint` is None unless the container runs."""
+
+    network: Network
+    joining: Joining
+    endpoint: Endpoint | None
 
 
 class Networks:
@@ -49,10 +58,22 @@ class Networks:
         names = {entry.id: entry.container.name for entry in self._entries}
         return network, {container: (names.get(container, ""), endpoint) for container, endpoint in found.items()}
 
-    def of(self, container: str) -> Sequence[tuple[Network, Endpoint]]:
-        """Where a running container (full id) is joined."""
-        pairs = [(self._catalogue.get(each.network), each) for each in self._endpoints.of(container)]
-        return [(network, endpoint) for network, endpoint in pairs if network is not None]
+    def of(self, container: Container) -> Sequence[Joined]:
+        """What a container is joined to, and how. `container:…` shares another's network and has none of its own."""
+        config = container.config
+        if config.network_mode in ("none", "host"):
+            return (Joined(self._catalogue.find(config.network_mode), Joining(), None),)
+        if not is_plugged(config):
+            return ()
+        ends = {endpoint.network: endpoint for endpoint in self._endpoints.of(container.id)}
+        found = []
+        for name, how in joins(config).items():
+            try:
+                network = self._catalogue.find(name)
+            except errors.GoraeError:
+                continue  # removed meanwhile: its start will say so
+            found.append(Joined(network, how, ends.get(network.id)))
+        return found
 
     async def create(self, wish: Wish) -> tuple[Network, tuple[str, ...]]:
         """InvalidArgument, Conflict, Forbidden, NotFound (driver) in Docker's words; and warnings."""

@@ -24,7 +24,7 @@ ADDRESS = struct.Struct("=BBBBI")
 ROUTE = struct.Struct("=BBBBBBBBI")
 NEIGHBOUR = struct.Struct("=BxHiHBB")
 
-RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEIGH = 28
@@ -118,11 +118,10 @@ def new_vlan(name: str, *, parent: int, number: int, group: int = 0) -> Message:
     return Message(RTM_NEWLINK, NEW, body)
 
 
-def isolate_port(index: int) -> Message:
-    """A port of a bridge that speaks with no other isolated port (Linux 4.18)."""
-    return Message(
-        RTM_NEWLINK, 0, INFO.pack(socket.AF_BRIDGE, 0, index, 0, 0) + nested(IFLA_PROTINFO, u8(IFLA_BRPORT_ISOLATED, 1))
-    )
+def set_port(index: int, *, isolated: bool, hairpin: bool) -> Message:
+    """A bridge's port: `isolated` speaks with no other isolated port (Linux 4.18); `hairpin` may get its own frames back."""
+    flags = nested(IFLA_PROTINFO, u8(IFLA_BRPORT_MODE, hairpin), u8(IFLA_BRPORT_ISOLATED, isolated))
+    return Message(RTM_SETLINK, 0, INFO.pack(socket.AF_BRIDGE, 0, index, 0, 0) + flags)
 
 
 def no_link_local(index: int) -> Message:

@@ -72,8 +72,46 @@ class Ipam(Shape, frozen=True, kw_only=True):
     config: list[IpamConfig] = []
 
 
+class IpamWish(Shape, frozen=True, kw_only=True):
+    driver: str = ""
+    options: dict[str, str] | None = None
+    config: list[IpamConfig] | None = None
+
+
 class ConfigReference(Shape, frozen=True, kw_only=True):
     network: str = ""
+
+
+class CreateRequest(Shape, frozen=True, kw_only=True):
+    name: str = ""
+    check_duplicate: bool = False  # until API 1.44; names are unique anyhow
+    driver: str = ""
+    scope: str = ""
+    enable_ipv4: bool | None = field(default=None, name="EnableIPv4")
+    enable_ipv6: bool | None = field(default=None, name="EnableIPv6")
+    ipam: IpamWish | None = field(default=None, name="IPAM")
+    internal: bool = False
+    attachable: bool = False
+    ingress: bool = False
+    config_only: bool = False
+    config_from: ConfigReference | None = None
+    options: dict[str, str] | None = None
+    labels: dict[str, str] | None = None
+
+
+class CreateResponse(Shape, frozen=True, kw_only=True):
+    id: str
+    warning: str = ""
+
+
+class ConnectRequest(Shape, frozen=True, kw_only=True):
+    container: str = ""
+    endpoint_config: EndpointSettings | None = None
+
+
+class DisconnectRequest(Shape, frozen=True, kw_only=True):
+    container: str = ""
+    force: bool = False
 
 
 class EndpointResource(Shape, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from gorae.wire.versions import Version
 
 # Fields of Docker's that no word of the engine stands for. At their default they say nothing; otherwise each becomes a warning.
 # (What the engine knows but does not honour yet, it warns about itself.)
-UNHEEDED_CONFIG = {"args_escaped": "ArgsEscaped", "mac_address": "MacAddress", "on_build": "OnBuild"}
+UNHEEDED_CONFIG = {"args_escaped": "ArgsEscaped", "on_build": "OnBuild"}
 UNHEEDED_HOST = {
     "cpu_count": "CpuCount",
     "cpu_percent": "CpuPercent",
@@ -196,11 +196,22 @@ def _surroundings(request: CreateRequest, version: Version) -> dict[str, Any]:
         "links": _tuple(host.links),
         "port_bindings": _plain(host.port_bindings) or {},
         "publish_all_ports": host.publish_all_ports,
-        "networks": _plain(request.networking_config.endpoints_config) or {},
+        "networks": _networks(request),
         "storage_options": host.storage_opt or {},
         "annotations": host.annotations or {},
         "console_size": console_size(host.console_size),
     }
+
+
+def _networks(request: CreateRequest) -> dict[str, Any]:
+    """The MAC address of the whole container, as it was before API 1.44, is that of its first network's end."""
+    found: dict[str, Any] = _plain(request.networking_config.endpoints_config) or {}
+    if request.mac_address:
+        mode = request.host_config.network_mode or "default"
+        name = next((name for name in (mode, "bridge", "default") if name in found), mode)
+        settings = found.get(name) or {}
+        found[name] = settings | {"MacAddress": settings.get("MacAddress") or request.mac_address}
+    return found
 
 
 def _mount(given: hostconfig.Mount, version: Version) -> model.Mount:

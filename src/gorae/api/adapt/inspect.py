@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import UNSET
 
+from gorae.api.adapt import network
 from gorae.api.adapt.moment import rfc3339
 from gorae.engine.config import Config as EngineConfig
 from gorae.engine.container import model
+from gorae.engine.networks import Joined
 from gorae.wire import codec, container, exec, hostconfig
 from gorae.wire.config import Config, HealthConfig
 from gorae.wire.hostconfig import HostConfig
-from gorae.wire.network import EndpointSettings, NetworkSettings
 from gorae.wire.versions import Version
 
 STORAGE_DRIVER = "overlay"
 
-# Networks that every machine has; their ids are what `GET /networks` tells.
-NETWORK_IDS = {
-    "none": "6e6f6e6500000000000000000000000000000000000000000000000000000000",
-    "host": "686f737400000000000000000000000000000000000000000000000000000000",
-}
 
-
-def inspect(value: model.Container, engine: EngineConfig, version: Version) -> container.Inspect:
+def inspect(
+    value: model.Container, joined: Sequence[Joined], engine: EngineConfig, version: Version
+) -> container.Inspect:
     return container.Inspect(
         id=value.id,
         created=rfc3339(value.created_at),
@@ -53,7 +51,7 @@ def inspect(value: model.Container, engine: EngineConfig, version: Version) -> c
         size_root_fs=UNSET if value.size_root is None else value.size_root,
         mounts=[mount_point(item) for item in value.mounts],
         config=_config(value),
-        network_settings=_network_settings(value, version),
+        network_settings=network.settings(joined, value.exposed_ports, version),
     )
 
 
@@ -84,12 +82,6 @@ def mount_point(value: model.MountPoint) -> container.MountPoint:
         rw=value.read_write,
         propagation=value.propagation,
     )
-
-
-def networks(value: model.Container) -> dict[str, EndpointSettings]:
-    """What a container is joined to. `container:…` shares another's network and has none of its own."""
-    mode = value.config.network_mode
-    return {mode: EndpointSettings(network_id=NETWORK_IDS[mode])} if mode in NETWORK_IDS else {}
 
 
 def _config(value: model.Container) -> Config:
@@ -248,18 +240,6 @@ def _mount(given: model.Mount) -> hostconfig.Mount:
             options=[list(option) for option in given.tmpfs_options] or None,
         ),
     )
-
-
-def _network_settings(value: model.Container, version: Version) -> NetworkSettings:
-    settings: dict[str, Any] = {"networks": networks(value)}
-    if version < (1, 52):
-        settings |= dict.fromkeys(
-            ("bridge", "link_local_ipv6_address", "endpoint_id", "gateway", "global_ipv6_address", "ip_address", "ipv6_gateway",
-             "mac_address"), ""
-        )  # fmt: skip
-        settings |= dict.fromkeys(("link_local_ipv6_prefix_len", "global_ipv6_prefix_len", "ip_prefix_len"), 0)
-        settings |= {"hairpin_mode": False, "secondary_ip_addresses": None, "secondary_ipv6_addresses": None}
-    return NetworkSettings(**settings)
 
 
 def _list(given: tuple[str, ...] | None) -> list[str] | None:

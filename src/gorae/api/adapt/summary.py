@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import UNSET
 
-from gorae.api.adapt.inspect import mount_point, networks
+from gorae.api.adapt import network
+from gorae.api.adapt.inspect import mount_point
 from gorae.api.adapt.moment import NANOSECONDS, human_duration
 from gorae.engine.container import model
+from gorae.engine.networks import Joined
 from gorae.wire import container
 from gorae.wire.versions import Version
 
 
-def summary(value: model.Container, version: Version, now: int) -> container.Summary:
+def summary(value: model.Container, joined: Sequence[Joined], version: Version, now: int) -> container.Summary:
     """`now` is nanoseconds since the epoch."""
     return container.Summary(
         id=value.id,
@@ -20,7 +24,7 @@ def summary(value: model.Container, version: Version, now: int) -> container.Sum
         image_id=value.image_id,
         command=_command(value),
         created=value.created_at // NANOSECONDS,
-        ports=[_port(port) for port in value.exposed_ports],
+        ports=network.ports(joined, value.exposed_ports),
         size_rw=value.size_rw or UNSET,
         size_root_fs=UNSET if value.size_root is None else value.size_root,
         labels=value.labels,
@@ -29,7 +33,7 @@ def summary(value: model.Container, version: Version, now: int) -> container.Sum
         host_config=container.SummaryHostConfig(
             network_mode=value.config.network_mode, annotations=value.config.annotations or UNSET
         ),
-        network_settings=container.SummaryNetworkSettings(networks=networks(value)),
+        network_settings=container.SummaryNetworkSettings(networks=network.endpoints(joined)),
         mounts=[mount_point(item) for item in value.mounts],
         health=UNSET if version < (1, 52) else container.Health(),
     )
@@ -57,8 +61,3 @@ def status(state: model.State, now: int) -> str:
 def _command(value: model.Container) -> str:
     words = [f"'{word}'" if " " in word else word for word in value.arguments]
     return " ".join([value.path, *words])
-
-
-def _port(text: str) -> container.Port:
-    number, _, protocol = text.partition("/")
-    return container.Port(private_port=int(number) if number.isdigit() else 0, type=protocol or "tcp")

@@ -35,14 +35,14 @@ async def list_(call: Call) -> StreamResponse:
     everything = call.query.boolean("all")
     found = await call.engine.containers.list(all=everything, limit=max(limit, 0), size=size, filters=call.query.filters())
     now = time.time_ns()
-    return call.answer([summary(container, call.version, now) for container in found])
+    return call.answer([summary(each, call.engine.networks.of(each), call.version, now) for each in found])
 
 
 async def inspect(call: Call) -> StreamResponse:
     container = call.engine.containers.inspect(call.names["id"])
     if call.query.boolean("size"):
         container = await call.engine.containers.sizes(container)
-    return call.answer(inspect_shape(container, call.engine.config, call.version))
+    return call.answer(inspect_shape(container, call.engine.networks.of(container), call.engine.config, call.version))
 
 
 async def start(call: Call) -> StreamResponse:

@@ -1,67 +1,69 @@
-"""Networks: the two that need no plumbing. Making and joining others comes with the network room of the engine."""
+"""Networks: list, inspect, create, connect, disconnect, remove, prune."""
 
 from __future__ import annotations
 
-import re
+from typing import Any
 
+import msgspec
 from aiohttp.web_response import StreamResponse
-from msgspec import UNSET
 
-from gorae.api.adapt.inspect import NETWORK_IDS
-from gorae.api.adapt.moment import ZERO
+from gorae.api.adapt import network as adapt
 from gorae.api.call import Call
 from gorae.api.router import Route
-from gorae.errors import NotFound
-from gorae.wire import filters
-from gorae.wire.network import EndpointResource, Ipam, Network
-
-FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
-DRIVERS = {"none": "null", "host": "host"}
+from gorae.errors import InvalidArgument, NotFound
+from gorae.wire.network import ConnectRequest, CreateRequest, CreateResponse, DisconnectRequest
 
 
 async def list_(call: Call) -> StreamResponse:
-    wanted = filters.check(dict(call.query.filters()), FILTERS)
-    return call.answer([network(name) for name in DRIVERS if _fits(name, wanted)])
+    found = call.engine.networks.list(call.query.filters())
+    return call.answer([adapt.network(each) for each in found])
 
 
 async def inspect(call: Call) -> StreamResponse:
-    asked = call.names["id"]
-    for name, identity in NETWORK_IDS.items():
-        if asked == name or (len(asked) >= 4 and identity.startswith(asked)):
-            running = await call.engine.containers.list(filters={"status": ("running", "paused")})
-            joined = {one.id: EndpointResource(name=one.name) for one in running if one.config.network_mode == name}
-            return call.answer(network(name, joined))
-    raise NotFound(f"network {asked} not found")
+    scope = call.query.text("scope")
+    network, members = call.engine.networks.inspect(call.names["id"])
+    if scope not in ("", "local"):
+        raise NotFound(f"network {call.names['id']} not found")
+    return call.answer(adapt.network(network, members))
 
 
-def network(name: str, containers: dict[str, EndpointResource] | None = None) -> Network:
-    shown = UNSET if containers is None else containers
-    return Network(name=name, id=NETWORK_IDS[name], created=ZERO, driver=DRIVERS[name], ipam=Ipam(), containers=shown)
+async def create(call: Call) -> StreamResponse:
+    request = await call.body(CreateRequest)
+    network, warnings = await call.engine.networks.create(adapt.wish(request))
+    return call.answer(CreateResponse(id=network.id, warning="\n".join(warnings)), 201)
+
+
+async def connect(call: Call) -> StreamResponse:
+    request = await call.body(ConnectRequest)
+    if not request.container:
+        raise InvalidArgument("a container is needed to connect to a network")
+    settings: dict[str, Any] = msgspec.to_builtins(request.endpoint_config) if request.endpoint_config else {}
+    await call.engine.networks.connect(call.names["id"], request.container, settings)
+    return call.nothing(200)
+
+
+async def disconnect(call: Call) -> StreamResponse:
+    request = await call.body(DisconnectRequest)
+    await call.engine.networks.disconnect(call.names["id"], request.container, force=request.force)
+    return call.nothing(200)
+
+
+async def remove(call: Call) -> StreamResponse:
+    await call.engine.networks.remove(call.names["id"])
+    return call.nothing()
 
 
 async def prune(call: Call) -> StreamResponse:
-    """There is none that could be unused."""
-    return call.answer({"NetworksDeleted": None})
-
-
-def _fits(name: str, wanted: filters.Filters) -> bool:
-    try:
-        names = [re.compile(pattern) for pattern in wanted.get("name", ())]
-    except re.error:
-        names = []
-    return (
-        (not wanted.get("name") or any(pattern.search(name) for pattern in names) or name in wanted["name"])
-        and (not wanted.get("id") or NETWORK_IDS[name].startswith(wanted["id"]))
-        and (not wanted.get("driver") or DRIVERS[name] in wanted["driver"])
-        and (not wanted.get("scope") or "local" in wanted["scope"])
-        and (not wanted.get("type") or "builtin" in wanted["type"])
-        and not wanted.get("label")
-        and not filters.boolean(wanted, "dangling", False)
-    )
+    removed = await call.engine.networks.prune(call.query.filters())
+    return call.answer({"NetworksDeleted": list(removed) or None})
 
 
 ROUTES = (
     Route("GET", "/networks", list_),
+    Route("POST", "/networks/create", create),
     Route("POST", "/networks/prune", prune),
     Route("GET", "/networks/{id}", inspect),
+    Route("DELETE", "/networks/{id}", remove),
+    Route("POST", "/networks/{id}/connect", connect),
+    Route("POST", "/networks/{id}/disconnect", disconnect),
 )

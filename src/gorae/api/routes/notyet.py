@@ -16,12 +16,6 @@ ENDPOINTS: dict[str, tuple[tuple[str, str], ...]] = {
     "login": (("POST", "/auth"),),
     "asking a registry": (("GET", "/distribution/{name…}/json"),),
     "making volumes": (("POST", "/volumes/create"), ("PUT", "/volumes/{name}")),
-    "making and joining networks": (
-        ("POST", "/networks/create"),
-        ("POST", "/networks/{id}/connect"),
-        ("POST", "/networks/{id}/disconnect"),
-        ("DELETE", "/networks/{id}"),
-    ),
     "plugin management": tuple(
         (method, f"/plugins{path}")
         for method, path in (

@@ -74,7 +74,7 @@ async def disk_usage(call: Call) -> StreamResponse:
     using = {value.image_id for value in containers}
     images = call.engine.images.list(all=True) if "image" in asked else ()
     image_size = sum(value.size for value in images if not value.builtin)
-    container_rows = [summary(value, call.version, now) for value in containers]
+    container_rows = [summary(value, call.engine.networks.of(value), call.version, now) for value in containers]
     image_rows = [
         image_shape.summary(value, call.version, containers=sum(1 for one in containers if one.image_id == value.id))
         for value in images

@@ -210,6 +210,7 @@ class Endpoints:
             gateway4=endpoint.gateway4 if gateway4 else "",
             gateway6=endpoint.gateway6 if gateway6 else "",
             isolated=rules.isolated(network),
+            hairpin=bool(endpoint.ports),
         )
 
     # ── an end ──

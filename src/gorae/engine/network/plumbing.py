@@ -48,6 +48,7 @@ class Plug:
     gateway4: str = ""
     gateway6: str = ""
     isolated: bool = False
+    hairpin: bool = False  # br_netfilter changes a destination before the bridge has chosen a port: it may be the same
 
 
 class Plumbing:
@@ -211,8 +212,9 @@ class Plumbing:
                     mtu=plug.mtu,
                 )
             )
-            if plug.isolated:
-                self._route.ask(link.isolate_port(self._find(plug.link).index))
+            if plug.isolated or plug.hairpin:
+                port = self._find(plug.link).index
+                self._route.ask(link.set_port(port, isolated=plug.isolated, hairpin=plug.hairpin))
         else:
             parent = self._find(plug.parent).index
             self._route.ask(

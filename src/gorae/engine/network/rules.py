@@ -14,6 +14,7 @@ The chains never grow: networks, endpoints and ports are elements of sets and ma
     bridges     our bridges · internal: those without a way out · outward: those whose containers are masqueraded outside
     same, loop  {bridge, bridge}: same where containers may speak with each other, loop for all
     ports4 6    {protocol, port} → {address, port}           published on every address
+    selves4 6   {address, the same}: containers with published ports
     at4 at6     {address, protocol, port} → {address, port}  published on one
     members     the ports of guarded bridges · own_mac, own4, own6: {port, address} · macs, addresses4 6: of anybody
 """
@@ -52,6 +53,7 @@ SETS = {
         Set("outward", ("ifname",)),
         Set("same", ("ifname", "ifname")),
         Set("loop", ("ifname", "ifname")),
+        *(Set(f"selves{v}", (_ADDRESS[v], _ADDRESS[v])) for v in (4, 6)),
         *(Set(f"ports{v}", ("inet_proto", "inet_service"), (_ADDRESS[v], "inet_service")) for v in (4, 6)),
         *(Set(f"at{v}", (_ADDRESS[v], "inet_proto", "inet_service"), (_ADDRESS[v], "inet_service")) for v in (4, 6)),
     )
@@ -165,6 +167,10 @@ def _rules(guard_forwarding: bool) -> Iterable[Rule]:
     if guard_forwarding:
         yield Rule("forward", e.counter() + e.drop(), "forwarding was switched on for containers only")
 
+    for version in (4, 6):
+        length = LENGTHS[version]
+        pair = e.address("source", length) + e.address("destination", length, length // 4) + e.in_set(f"selves{version}")
+        yield Rule("snat", e.family(version) + pair + e.masquerade(), "a container that reaches itself by its published port")
     loop = e.meta("iifname") + e.meta("oifname", 4) + e.in_set("loop")
     yield Rule("snat", loop + e.destination_was_changed() + e.masquerade(), "hairpin: the answer must come back this way")
     yield Rule("snat", loop + e.leave(), "within one network")
@@ -180,8 +186,10 @@ def _published(endpoint: Endpoint, network: Network) -> dict[str, tuple[Element,
         target = endpoint.address4 if listening.version == 4 else endpoint.address6
         if not target or network.internal:
             continue
+        packed = ip_address(target).packed
+        found[f"selves{listening.version}"] = [Element((packed, packed))]
         key = (bytes([PROTOCOLS[port.protocol]]), port.host_port.to_bytes(2, "big"))
-        data = (ip_address(target).packed, port.container_port.to_bytes(2, "big"))
+        data = (packed, port.container_port.to_bytes(2, "big"))
         everywhere = port.host in EVERYWHERE
         name = f"{'ports' if everywhere else 'at'}{listening.version}"
         found.setdefault(name, []).append(Element(key if everywhere else (listening.packed, *key), data))
