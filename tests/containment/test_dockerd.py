@@ -89,7 +89,8 @@ def facts(seen: Seen) -> dict[str, str]:
     given = {key: value for key, value in seen.facts.items() if key not in IGNORED}
     given["status"] = {key: value for key, value in seen.status.items() if key.startswith(STATUS) and key != "SigQ"}
     given["namespaces"] = {
-        key: "the machine's" if value == os.readlink(f"/proc/self/ns/{key}") else "its own" for key, value in seen.namespaces.items()
+        kind: "the machine's" if value == os.readlink(f"/proc/self/ns/{kind}") else "its own"
+        for kind, value in seen.namespaces.items()
     }
     given["mounts"] = {
         mount["at"]: f"{mount['type']} {mount['options']} {mount['passing'].split(':')[0]}".strip() for mount in seen.mounts
