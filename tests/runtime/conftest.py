@@ -2,23 +2,59 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from gorae.linux import fd
 from gorae.linux.mount import mountinfo
-from gorae.runtime.birth import Context, RootMount
+from gorae.runtime import life, plain
+from gorae.runtime.birth import Context, RootMount, Step
+from gorae.runtime.fast import flight
 from tests.runtime import stage
 
 OURS = re.compile(r"/$|/(proc|sys|dev|tmp/pytest-of)(/|$)")
 _numbers = itertools.count(1)
+
+
+# The kernel suites that hold for both executors.
+BOTH = {"test_" + name for name in ("defaults", "escape", "mounts", "exec", "plain", "namespaces", "console", "identity")}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("kernel") and metafunc.module.__name__.rpartition(".")[2] in BOTH:
+        metafunc.parametrize("executor", ["fast", "plain"], indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def executor(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Which one bears children; fast unless a test is run with both."""
+    name = getattr(request, "param", "fast")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(life, "FAST", name == "fast")
+        yield name
+
+
+@pytest.fixture
+def fail_at(executor: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Make one step of the child's fail with EIO, by its number."""
+
+    def fail(wanted: int) -> None:
+        def fault(number: int, _: Step) -> None:
+            if number == wanted:
+                raise OSError(errno.EIO, "made to fail")
+
+        monkeypatch.setattr(plain, "fault", fault)
+        monkeypatch.setattr(flight, "fault", lambda flight: flight.starts[wanted])
+
+    return fail
 
 
 @pytest.fixture(scope="session")

@@ -127,8 +127,9 @@ def test_the_working_directory_is_not_a_descriptor(image: Path, context: Context
 
 def test_a_directory_out_of_reach_is_refused(image: Path, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     """The check itself: a descriptor of the machine's root, kept over pivot_root on purpose, is entered by fchdir."""
-    from gorae.runtime import plain, program
+    from gorae.runtime import life, plain, program
 
+    monkeypatch.setattr(life, "FAST", False)
     outside = os.open("/", os.O_PATH | os.O_DIRECTORY)
     try:
         monkeypatch.setattr(program.os, "chdir", lambda path: os.fchdir(outside) if path == "/tmp" else os.__dict__["fchdir"](path))
@@ -209,10 +210,11 @@ def test_hashbang_to_proc_self_exe(rootfs: Path, context: Context) -> None:
     assert error.step == "execve"
 
 
-def test_modules_of_the_image_are_never_imported(rootfs: Path, context: Context, tmp_path: Path) -> None:
+def test_modules_of_the_image_are_never_imported(rootfs: Path, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     """CVE-2019-14271's form in Python: everything is loaded before, and an import afterwards is refused."""
-    from gorae.runtime import plain
+    from gorae.runtime import life, plain
 
+    monkeypatch.setattr(life, "FAST", False)
     for name in ("colorsys.py", "usr/lib/python3.11/colorsys.py"):
         (rootfs / name).parent.mkdir(parents=True, exist_ok=True)
         (rootfs / name).write_text("open('/pwned', 'w')\n")

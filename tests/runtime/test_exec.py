@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,20 +123,14 @@ def test_a_container_that_has_ended_but_was_not_reaped(image: Path, context: Con
         running.finish()
 
 
-def test_every_step_of_an_exec_may_fail(living: Living, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gorae.runtime import plain
+def test_every_step_of_an_exec_may_fail(living: Living, context: Context, fail_at: Callable[[int], None]) -> None:
     from tests.runtime.conftest import snapshot
 
     process = runtimespec.decode_process({"args": ["true"], "cwd": "/", "capabilities": CAPABILITIES})
     born = birth.plan_exec(process, living, context)
     before = snapshot()
     for wanted, step in enumerate(born.child):
-
-        def fault(number: int, _: birth.Step, wanted: int = wanted) -> None:
-            if number == wanted:
-                raise OSError(5, "made to fail")
-
-        monkeypatch.setattr(plain, "fault", fault)
+        fail_at(wanted)
         with pytest.raises(BirthError) as caught:
             stage.Running(born)
         assert caught.value.step == step.call

@@ -8,6 +8,7 @@ import dataclasses
 import errno
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def rich(image: Path, where: Path) -> runtimespec.Spec:
 
 
 def test_every_step_of_the_child_may_fail(
-    overlay: tuple[Path, tuple[RootMount, ...]], context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    overlay: tuple[Path, tuple[RootMount, ...]], context: Context, tmp_path: Path, fail_at: Callable[[int], None]
 ) -> None:
     root, rootfs = overlay
     (tmp_path / "data").mkdir()
@@ -45,12 +46,7 @@ def test_every_step_of_the_child_may_fail(
 
     before = snapshot()
     for wanted, step in enumerate(born.child):
-
-        def fault(number: int, _: Step, wanted: int = wanted) -> None:
-            if number == wanted:
-                raise OSError(errno.EIO, "made to fail")
-
-        monkeypatch.setattr(plain, "fault", fault)
+        fail_at(wanted)
         with pytest.raises(BirthError) as caught:
             stage.Running(born)
         assert (caught.value.step, caught.value.errno) == (step.call, errno.EIO)
@@ -84,6 +80,7 @@ def test_a_child_that_is_killed_is_a_failure(image: Path, context: Context, monk
             os._exit(9)
 
     monkeypatch.setattr(plain, "fault", fault)
+    monkeypatch.setattr(life, "FAST", False)
     error = stage.failure(stage.config(image, "true"), context)
     assert "ended without a word before its program ran" in str(error)
 

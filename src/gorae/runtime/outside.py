@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gorae.cgroup import limits
 from gorae.cgroup.limits import Write
@@ -226,8 +226,8 @@ def enter_cgroup(scene: Scene, path: str) -> None:
         scene.drop(name)
 
 
-def check_cgroup(scene: Scene, path: str) -> None:
-    if not _cgroup(scene, path).holds("self"):
+def check_cgroup(scene: Scene, path: str, pid: int | Literal["self"] = "self") -> None:
+    if not _cgroup(scene, path).holds(pid):
         raise BirthError(f"cgroup: the child is not in {path} everywhere", step="check_cgroup", path=path)
 
 

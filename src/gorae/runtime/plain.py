@@ -60,22 +60,21 @@ STDERR = 2
 fault: Callable[[int, Step], None] | None = None
 """For tests: called in the child before each step; what it raises is that step's failure."""
 
-_ALL_SIGNALS = _signal.valid_signals()
+ALL_SIGNALS = _signal.valid_signals()
 
 
 def spawn(birth: Birth, scene: Scene, explain: bool) -> tuple[int, int]:
     """Bear the child; returns its pid and pidfd in the parent. The parent's signals are held back until the child has its own
     handlers.
     """
-    scene.ignored = tuple(number for number in _ALL_SIGNALS if _signal.getsignal(number) == _signal.SIG_IGN)
-    before = _signal.pthread_sigmask(_signal.SIG_BLOCK, _ALL_SIGNALS)
+    scene.ignored = tuple(number for number in ALL_SIGNALS if _signal.getsignal(number) == _signal.SIG_IGN)
+    before = _signal.pthread_sigmask(_signal.SIG_BLOCK, ALL_SIGNALS)
     try:
         detour(birth, scene)
         try:
             pid, pidfd = clone3(birth.flags | CLONE_CLEAR_SIGHAND, cgroup_fd=scene.descriptors.get("cgroup", -1))
         except OSError as error:
-            if error.errno == errno.ENOMEM and birth.detour:
-                raise BirthError("the container is not running", step="clone3", errno=errno.ENOMEM) from None
+            explain_detour(birth, error)
             raise
         if pid == 0:
             _live(birth.child, scene, explain)
@@ -89,6 +88,12 @@ def spawn(birth: Birth, scene: Scene, explain: bool) -> tuple[int, int]:
 def detour(birth: Birth, scene: Scene) -> None:
     for step in birth.detour:
         outside.DEEDS[step.call](scene, *step.arguments)
+
+
+def explain_detour(birth: Birth, error: OSError) -> None:
+    """Nobody can be born in a pid namespace whose PID 1 has ended."""
+    if error.errno == errno.ENOMEM and birth.detour:
+        raise BirthError("the container is not running", step="clone3", errno=errno.ENOMEM) from None
 
 
 def _live(steps: tuple[Step, ...], scene: Scene, explain: bool) -> NoReturn:

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from gorae.errors import CommandNotExecutable, CommandNotFound
+from gorae.errors import BirthError, CommandNotExecutable, CommandNotFound
 from gorae.linux import libc
 
 if TYPE_CHECKING:
@@ -125,10 +125,12 @@ def execve(scene: Scene, arguments: tuple[str, ...]) -> None:
     try:
         libc.call("execve", os.fsencode(scene.program), argv, envp)
     except OSError as error:
-        number = error.errno or 0
-        words = f"exec {scene.program}: {os.strerror(number).lower()}"
-        kind = CommandNotFound if number == errno.ENOENT else CommandNotExecutable
-        raise kind(words, step="execve", errno=number, path=scene.program) from None
+        raise not_executed(scene.program, error.errno or 0) from None
+
+
+def not_executed(path: str, number: int) -> BirthError:
+    kind = CommandNotFound if number == errno.ENOENT else CommandNotExecutable
+    return kind(f"exec {path}: {os.strerror(number).lower()}", step="execve", errno=number, path=path)
 
 
 DEEDS: dict[str, Callable[..., object]] = {

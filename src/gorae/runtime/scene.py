@@ -53,6 +53,8 @@ class Scene:
     """Signals that the parent ignores, and the child would."""
     bounding: int = -1
     """The parent's bounding set, which is the child's until a user namespace gives it all; -1: ask the kernel."""
+    files: dict[str, bytes] | None = None
+    """passwd and group by path, when somebody else has read them already."""
     released: bool = False
     """The barrier has been passed: by then the parent may be gone for good."""
     sealed: bool = False
