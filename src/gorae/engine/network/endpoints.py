@@ -253,12 +253,13 @@ class Endpoints:
 
     async def disconnect(self, container: str, endpoint: Endpoint, namespace: int) -> None:
         """Its interface goes; another network's gateway takes over."""
-        rest = [each for each in self.of(container) if each.id != endpoint.id]
+        before = self.of(container)
+        rest = [each for each in before if each.id != endpoint.id]
         following = None
         for version in (4, 6):
-            if (leader := _leader(rest, version, self._network)) is not None:
+            leader = _leader(rest, version, self._network)
+            if leader is not None and _leader(before, version, self._network) != leader:
                 following = self._plug_of(leader, gateway4=True, gateway6=True)
-                break
         await self._plumbing.run(self._plumbing.disconnect, namespace, endpoint.interface, following)
         self._drop(container, endpoint)
         self._told("disconnect", self._network(endpoint), endpoint)
