@@ -184,7 +184,7 @@ class Life:
     async def _record_end(self, entry: Entry, end: Exit) -> None:
         before = entry.container.state
         state = State(
-            status="exited",
+            status=self._next(entry, "exit"),
             exit_code=end.code,
             error=end.error,
             oom_killed=end.oom_killed,
@@ -192,17 +192,18 @@ class Life:
             finished_at=end.finished_at,
             stopped_by_user=before.stopped_by_user,
         )
-        if entry.container.config.auto_remove:
-            # Its row is deleted in a moment; until then the supervisor's record holds the end.
-            self._next(entry, "exit")
-            entry.set_state(state)
-        else:
-            await self._note(entry, msgspec.structs.replace(state, status=self._next(entry, "exit")))
         duration = max(0, end.finished_at - state.started_at) / 1e9
-        self.tell(entry.container, "die", exitCode=str(end.code), execDuration=str(int(duration)))
         entry.restarts_in_a_row = restart_policy.in_a_row(entry.restarts_in_a_row, duration)
-        if not (self.closing or entry.doomed) and restart_policy.wanted_after(entry.container):
-            await self._note(entry, msgspec.structs.replace(entry.container.state, status=self._next(entry, "backoff")))
+        wanted = restart_policy.wanted_after(msgspec.structs.replace(entry.container, state=state))
+        if again := wanted and not (self.closing or entry.doomed):
+            # At once: whoever says stop must not find it exited in between.
+            state = msgspec.structs.replace(state, status=TRANSITIONS["backoff"][state.status])
+        if entry.container.config.auto_remove:
+            entry.set_state(state)  # its row is deleted in a moment; until then the supervisor's record holds the end
+        else:
+            await self._note(entry, state)
+        self.tell(entry.container, "die", exitCode=str(end.code), execDuration=str(int(duration)))
+        if again:
             self._begin_backoff(entry)
         else:
             entry.tell("not-running")
