@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,11 +14,10 @@ from gorae.oci.runtimespec import CPU, Memory, Pids, Resources
 
 
 @pytest.fixture
-def unified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Unified]:
+def unified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Unified:
     tree = Unified(tmp_path / "cgroup")
-    with monkeypatch.context() as patch:
-        tree.install(patch)
-        yield tree
+    tree.install(monkeypatch)
+    return tree
 
 
 def test_controllers_are_enabled_from_the_top_down(unified: Unified) -> None:
