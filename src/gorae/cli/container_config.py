@@ -28,6 +28,7 @@ def body(options: Options, image: str, command: Sequence[str]) -> dict[str, Any]
         "StopSignal": options["stop_signal"] or None,
         "StopTimeout": options["stop_timeout"],
         "Volumes": {path: {} for kind, path in volumes if kind == "anonymous"} or None,
+        "Healthcheck": health_check(options),
         "HostConfig": host_config(options, [bind for kind, bind in volumes if kind == "bind"]),
     }
     if options["entrypoint"]:
@@ -111,12 +112,28 @@ def resources(options: Options) -> dict[str, Any]:
     }
 
 
+def health_check(options: Options) -> dict[str, Any] | None:
+    times = {"Interval": "health_interval", "Timeout": "health_timeout", "StartPeriod": "health_start_period",
+             "StartInterval": "health_start_interval"}  # fmt: skip
+    check: dict[str, Any] = {name: flags.duration(options[option]) for name, option in times.items() if options[option]}
+    if options["health_retries"]:
+        check["Retries"] = options["health_retries"]
+    if options["health_cmd"]:
+        check["Test"] = ["CMD-SHELL", options["health_cmd"]]
+    if options["no_healthcheck"]:
+        if check:
+            raise InvalidArgument("--no-healthcheck conflicts with --health-* options")
+        return {"Test": ["NONE"]}
+    return check or None
+
+
 def restart_policy(word: str) -> dict[str, Any] | None:
     if not word:
         return None
     name, separator, count = word.partition(":")
-    if separator and (name != "on-failure" or not count.isdigit()):
-        raise InvalidArgument(f"invalid restart policy: {word!r} (expected no, on-failure[:n], always or unless-stopped)")
+    if separator and (name not in ("on-failure", "on-unhealthy") or not count.isdigit()):
+        expected = "no, on-failure[:n], on-unhealthy[:n], always or unless-stopped"
+        raise InvalidArgument(f"invalid restart policy: {word!r} (expected {expected})")
     return {"Name": name, "MaximumRetryCount": int(count or 0)}
 
 

@@ -20,6 +20,7 @@ from gorae.engine.container.containers import Containers
 from gorae.engine.container.entries import Entries
 from gorae.engine.container.execs import Execs
 from gorae.engine.container.facts import gather
+from gorae.engine.container.health import Healths
 from gorae.engine.container.life import Life
 from gorae.engine.container.networking import Networking
 from gorae.engine.container.premises import Premises
@@ -122,6 +123,7 @@ class Engine:
         self.networks = Networks(self._network_parts, networking, self._entries, records, self._life.spawn)
         self._execs = Execs(self._premises, self._entries, self._life, supervision)
         self.containers = Containers(self._premises, self._entries, records, self._life, self._execs, supervision)
+        self._healths = Healths(self._entries, self._life, self._execs, supervision)
         self.system = System(config, facts, self._entries, self.images, self.events, identity)
         self._restorer = Restorer(
             config, facts, self._entries, records, self._life, self._execs, self._premises, supervision, root.snapshots
@@ -132,6 +134,7 @@ class Engine:
         stack.push_async_callback(self._leave, supervision)
         await self._restorer.restore(living, networking.restore)
         supervision.listen()
+        self._healths.begin()
         self._life.spawn(root.collect_garbage())  # what a killed predecessor was bringing in, or had not yet swept out
 
     def _make_runtime_directory(self) -> None:
@@ -145,6 +148,8 @@ class Engine:
 
     async def _leave(self, supervision: Supervision) -> None:
         """Containers run on; their descriptors here are only duplicates."""
+        self._life.closing = True
+        self._healths.close()
         await self._life.aclose()
         idle = not any(entry.container.state.running for entry in self._entries)
         await supervision.aclose(leave=idle)

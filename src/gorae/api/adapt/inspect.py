@@ -8,9 +8,10 @@ from typing import Any
 from msgspec import UNSET
 
 from gorae.api.adapt import network
-from gorae.api.adapt.moment import rfc3339
+from gorae.api.adapt.moment import fixed_rfc3339, rfc3339
 from gorae.engine.config import Config as EngineConfig
 from gorae.engine.container import model
+from gorae.engine.image.model import HealthCheck
 from gorae.engine.networks import Joined
 from gorae.wire import codec, container, exec, hostconfig
 from gorae.wire.config import Config, HealthConfig
@@ -68,7 +69,18 @@ def state(value: model.State) -> container.State:
         error=value.error,
         started_at=rfc3339(value.started_at),
         finished_at=rfc3339(value.finished_at),
+        health=UNSET if value.health is None else health(value.health),
     )
+
+
+def health(value: model.Health) -> container.Health:
+    log = [
+        container.HealthcheckResult(
+            start=fixed_rfc3339(probe.start), end=fixed_rfc3339(probe.end), exit_code=probe.exit_code, output=probe.output
+        )
+        for probe in value.log
+    ]
+    return container.Health(status=value.status, failing_streak=value.failing_streak, log=log)
 
 
 def mount_point(value: model.MountPoint) -> container.MountPoint:
@@ -101,7 +113,7 @@ def _config(value: model.Container) -> Config:
         stdin_once=wish.stdin_once,
         env=list(value.environment),
         cmd=_list(value.command),
-        healthcheck=None if wish.healthcheck is None else codec.convert(HealthConfig, wish.healthcheck),
+        healthcheck=_health_config(value.healthcheck),
         image=wish.image,
         volumes=dict.fromkeys(value.volumes, empty) or None,
         working_dir=value.working_directory,
@@ -111,6 +123,19 @@ def _config(value: model.Container) -> Config:
         stop_signal=value.stop_signal,
         stop_timeout=value.stop_timeout,
         shell=_list(wish.shell),
+    )
+
+
+def _health_config(value: HealthCheck | None) -> HealthConfig | None:
+    if value is None:
+        return None
+    return HealthConfig(
+        test=list(value.test),
+        interval=value.interval,
+        timeout=value.timeout,
+        start_period=value.start_period,
+        start_interval=value.start_interval,
+        retries=value.retries,
     )
 
 

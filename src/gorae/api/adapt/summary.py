@@ -35,8 +35,14 @@ def summary(value: model.Container, joined: Sequence[Joined], version: Version, 
         ),
         network_settings=container.SummaryNetworkSettings(networks=network.endpoints(joined)),
         mounts=[mount_point(item) for item in value.mounts],
-        health=UNSET if version < (1, 52) else container.Health(),
+        health=UNSET if version < (1, 52) else _summary_health(value.state),
     )
+
+
+def _summary_health(state: model.State) -> container.Health:
+    if state.health is None:
+        return container.Health()
+    return container.Health(status=state.health.status, failing_streak=state.health.failing_streak)
 
 
 def status(state: model.State, now: int) -> str:
@@ -45,7 +51,7 @@ def status(state: model.State, now: int) -> str:
         case "created":
             return "Created"
         case "running":
-            return f"Up {human_duration(now - state.started_at)}"
+            return f"Up {human_duration(now - state.started_at)}{_health(state)}"
         case "paused":
             return f"Up {human_duration(now - state.started_at)} (Paused)"
         case "restarting":
@@ -56,6 +62,12 @@ def status(state: model.State, now: int) -> str:
             return "Dead"
         case _:
             return f"Exited ({state.exit_code}) {human_duration(now - state.finished_at)} ago"
+
+
+def _health(state: model.State) -> str:
+    if state.health is None:
+        return ""
+    return " (health: starting)" if state.health.status == "starting" else f" ({state.health.status})"
 
 
 def _command(value: model.Container) -> str:

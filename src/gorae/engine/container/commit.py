@@ -8,15 +8,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 
-import msgspec
-
 from gorae import errors
 from gorae.engine.container.archives import Archives
 from gorae.engine.container.entries import Entries
 from gorae.engine.container.life import Life
 from gorae.engine.container.model import Container
 from gorae.engine.container.premises import Premises
-from gorae.engine.image.model import HealthCheck, Image, ImageConfig
+from gorae.engine.image.model import Image, ImageConfig
 
 
 class Commits:
@@ -81,7 +79,6 @@ class Commits:
 
 def configuration(container: Container) -> ImageConfig:
     """What a container of the new image inherits: the wish and the old image, as they were merged. Pure."""
-    check = container.config.healthcheck
     return ImageConfig(
         user=container.user,
         exposed_ports=container.exposed_ports,
@@ -92,7 +89,7 @@ def configuration(container: Container) -> ImageConfig:
         working_dir=container.working_directory,
         labels=container.labels,
         stop_signal=container.stop_signal,
-        healthcheck=None if not check else _health_check(check),
+        healthcheck=container.healthcheck,
         shell=container.config.shell or (),
     )
 
@@ -116,11 +113,3 @@ def merged(config: ImageConfig, given: ImageConfig | None) -> ImageConfig:
         on_build=given.on_build or config.on_build,
         shell=given.shell or config.shell,
     )
-
-
-def _health_check(given: dict[str, object]) -> HealthCheck:
-    """From Docker's spelling, in which the wish keeps it."""
-    fields = {"Test": "test", "Interval": "interval", "Timeout": "timeout", "StartPeriod": "start_period",
-              "StartInterval": "start_interval", "Retries": "retries"}  # fmt: skip
-    known = {fields[name]: value for name, value in given.items() if name in fields and value is not None}
-    return msgspec.convert(known, HealthCheck)

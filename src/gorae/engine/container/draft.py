@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from gorae.engine.config import Config
-from gorae.engine.container import files, modes, options, volumes
+from gorae.engine.container import files, health_check, modes, options, volumes
 from gorae.engine.container.facts import Facts
 from gorae.engine.container.merge import merge
 from gorae.engine.container.model import Container, ContainerConfig, State
@@ -68,6 +68,7 @@ def draft(
         **merged._asdict(),
         hostname=config.hostname or (facts.hostname if "host" in (shared.network, shared.uts) else identity[:12]),
         stop_timeout=config.stop_timeout,
+        healthcheck=health_check.merged(health_check.wish_of(config.healthcheck), image.config.healthcheck),
         log_driver=driver,
         log_options=log_options,
         log_path="" if driver == "none" else str(directory / LOG_NAME),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -38,6 +38,7 @@ class Entry:
         self.backoff: asyncio.Task[None] | None = None
         self.ended = asyncio.Event()  # set while it does not run
         self.gone = asyncio.Event()
+        self.observer: Callable[[Entry], None] = lambda entry: None  # is told of each new state
         self._waiting: dict[asyncio.Future[WaitResult], WaitCondition] = {}
         if not container.state.running:
             self.ended.set()
@@ -57,6 +58,7 @@ class Entry:
             self.ended.clear()
         else:
             self.ended.set()
+        self.observer(self)
 
     def begin_anew(self) -> None:
         """A start by hand: restarts are counted from here."""
@@ -109,6 +111,7 @@ class Entries:
     """By id, by name, and by prefix of an id."""
 
     def __init__(self) -> None:
+        self.observer: Callable[[Entry], None] = lambda entry: None
         self._by_id: dict[str, Entry] = {}
         self._by_name: dict[str, str] = {}  # also names claimed by a create under way
 
@@ -119,6 +122,7 @@ class Entries:
         return len(self._by_id)
 
     def add(self, entry: Entry) -> None:
+        entry.observer = lambda changed: self.observer(changed)
         self._by_id[entry.id] = entry
         self._by_name[entry.container.name] = entry.id
 

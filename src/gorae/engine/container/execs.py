@@ -156,6 +156,12 @@ class Execs:
                 )
                 self._container_of[each.exec] = entry.id
 
+    def discard(self, entry: Entry, identity: str) -> None:
+        """Forget one, unless it still runs."""
+        if (wish := entry.execs.get(identity)) is not None and not wish.running:
+            del entry.execs[identity]
+            self._container_of.pop(identity, None)
+
     def drop(self, entry: Entry) -> None:
         for identity in entry.execs:
             self._container_of.pop(identity, None)

@@ -4,7 +4,7 @@ id name      prefix, part (a regular expression, as Docker has it)        label 
 status       one of the states                                            ancestor  image name, id or prefix of an id
 exited       exit code of a container that ended                          before, since   another container
 volume       destination or source of a mount                             expose, publish  ports as asked for
-network      the network's name                                           health, is-task  only none, only false
+network      the network's name                                           health, is-task  its status or none, only false
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def matches(container: Container, filters: Filters) -> bool:
     return (
         matches_any(container.state.status, filters.get("status", ()))
         and matches_labels(container.labels, filters.get("label", ()))
-        and matches_any("none", filters.get("health", ()))
+        and matches_any(state.health.status if state.health else "none", filters.get("health", ()))
         and matches_any(_network(container), filters.get("network", ()))
         and _has_port(container.exposed_ports, filters.get("expose", ()))
         and _has_port(tuple(container.config.port_bindings), filters.get("publish", ()))

@@ -191,6 +191,7 @@ class Life:
             started_at=end.started_at or before.started_at,
             finished_at=end.finished_at,
             stopped_by_user=before.stopped_by_user,
+            health=before.health,
         )
         duration = max(0, end.finished_at - state.started_at) / 1e9
         entry.restarts_in_a_row = restart_policy.in_a_row(entry.restarts_in_a_row, duration)

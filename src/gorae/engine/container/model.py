@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from gorae.engine.image.model import HealthCheck
 from gorae.logs.lines import Block
 
 Status = Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
@@ -90,7 +91,7 @@ class Mount(Struct, frozen=True):
 
 
 class RestartPolicy(Struct, frozen=True):
-    name: str = "no"  # no, always, unless-stopped, on-failure
+    name: str = "no"  # no, always, unless-stopped, on-failure, on-unhealthy
     maximum_retry_count: int = 0
 
 
@@ -174,6 +175,21 @@ class ContainerConfig(Struct, frozen=True):
     console_size: tuple[int, int] = (0, 0)  # height, width
 
 
+class Probe(Struct, frozen=True):
+    """One run of a health check; `exit_code` -1: it took too long, or could not be run."""
+
+    start: int
+    end: int
+    exit_code: int
+    output: str = ""
+
+
+class Health(Struct, frozen=True):
+    status: Literal["starting", "healthy", "unhealthy"] = "starting"
+    failing_streak: int = 0
+    log: tuple[Probe, ...] = ()
+
+
 class State(Struct, frozen=True):
     status: Status = "created"
     pid: int = 0
@@ -183,6 +199,7 @@ class State(Struct, frozen=True):
     started_at: int = 0
     finished_at: int = 0
     stopped_by_user: bool = False  # `stop` or `kill` wins over the restart policy
+    health: Health | None = None  # None without a health check
 
     @property
     def running(self) -> bool:
@@ -226,6 +243,7 @@ class Container(Struct, frozen=True):
     stop_timeout: int | None = None
     exposed_ports: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
+    healthcheck: HealthCheck | None = None
 
     log_driver: str = "local"
     log_options: dict[str, str] = {}

@@ -13,7 +13,7 @@ import msgspec
 
 from gorae import errors
 from gorae.engine.config import LOG_DRIVERS, Config, parse_bytes
-from gorae.engine.container import capabilities, files, modes, resources, restart_policy, security, sysctls
+from gorae.engine.container import capabilities, files, health_check, modes, resources, restart_policy, security, sysctls
 from gorae.engine.container.facts import Facts
 from gorae.engine.container.model import ContainerConfig, ExecConfig
 from gorae.linux.process import signal_number
@@ -40,6 +40,8 @@ def check(config: ContainerConfig, defaults: Config, facts: Facts) -> tuple[str,
         raise errors.InvalidArgument(f"invalid stop timeout: {config.stop_timeout}")
     restart_policy.check(config.restart_policy, auto_remove=config.auto_remove)
     modes.check(config)
+    if (wish := health_check.wish_of(config.healthcheck)) is not None:
+        health_check.verify(wish)
     sysctls.check(config.sysctls, modes.sharing(config))
     resources.check(config.resources, facts.cpus)
     facts.throttles(config.resources)
@@ -161,8 +163,6 @@ def _host_warnings(config: ContainerConfig, facts: Facts) -> Iterator[str]:
 
 def _later(config: ContainerConfig) -> Iterator[str]:
     """What is kept for `inspect` and does nothing yet."""
-    if config.healthcheck and config.healthcheck.get("Test") not in (None, [], ["NONE"]):
-        yield "health checks are not run yet"
     for what, given in (
         ("device requests (--gpus)", config.device_requests),
         ("storage options", config.storage_options),

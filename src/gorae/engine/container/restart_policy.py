@@ -4,6 +4,7 @@
     always           always, also when the engine starts; not after `stop` until the next `start` or engine start
     unless-stopped   as always, but a `stop` outlives the engine
     on-failure[:N]   when the exit code is not 0, at most N times in a row (0: without end)
+    on-unhealthy[:N] the same, and when its health check fails: it is ended then (not in Docker, whose users have asked for it)
 
 The wait before the n-th restart in a row is 100 ms × 2ⁿ, at most 60 s; a container that ran for 10 s begins anew.
 """
@@ -11,12 +12,13 @@ The wait before the n-th restart in a row is 100 ms × 2ⁿ, at most 60 s; a con
 from __future__ import annotations
 
 from gorae import errors
-from gorae.engine.container.model import Container, RestartPolicy
+from gorae.engine.container.model import Container, RestartPolicy, State
 
 FIRST_WAIT = 0.1
 LONGEST_WAIT = 60.0
 SETTLED_AFTER = 10.0
-NAMES = ("", "no", "always", "unless-stopped", "on-failure")
+NAMES = ("", "no", "always", "unless-stopped", "on-failure", "on-unhealthy")
+COUNTED = ("on-failure", "on-unhealthy")
 
 
 def check(policy: RestartPolicy, *, auto_remove: bool) -> None:
@@ -27,7 +29,7 @@ def check(policy: RestartPolicy, *, auto_remove: bool) -> None:
         )
     if policy.maximum_retry_count < 0:
         raise errors.InvalidArgument("invalid restart policy: maximum retry count cannot be negative")
-    if policy.maximum_retry_count and policy.name != "on-failure":
+    if policy.maximum_retry_count and policy.name not in COUNTED:
         raise errors.InvalidArgument("invalid restart policy: maximum retry count can only be used with 'on-failure'")
     if auto_remove and policy.name not in ("", "no"):
         raise errors.InvalidArgument("can't create 'AutoRemove' container with restart policy")
@@ -50,9 +52,14 @@ def wanted_after(container: Container) -> bool:
         return False
     if policy.name in ("always", "unless-stopped"):
         return True
-    if policy.name == "on-failure":
-        return state.exit_code != 0 and (policy.maximum_retry_count == 0 or container.restart_count < policy.maximum_retry_count)
+    if policy.name in COUNTED:
+        failed = state.exit_code != 0 or (policy.name == "on-unhealthy" and _is_unhealthy(state))
+        return failed and (policy.maximum_retry_count == 0 or container.restart_count < policy.maximum_retry_count)
     return False
+
+
+def _is_unhealthy(state: State) -> bool:
+    return state.health is not None and state.health.status == "unhealthy"
 
 
 def wanted_at_engine_start(container: Container) -> bool:
