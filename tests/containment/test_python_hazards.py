@@ -109,8 +109,11 @@ def test_hazard_descriptors_by_hand(daemon: Daemon) -> None:
 
 
 def test_hazard_tarfile() -> None:
-    """Python's reader is used nowhere; the digits that took it 21 minutes take ours no time."""
-    assert not [path for path in modules() if "tarfile" in imported(path)]
+    """Python's reader is only used for archives that our own engine wrote, by the client, which places files itself; the digits
+    that took it 21 minutes take our reader no time.
+    """
+    assert {str(path.relative_to(SOURCE)) for path in modules() if "tarfile" in imported(path)} <= {"client/archive.py"}
+    assert not [path for path in modules() if re.search(r"\.extractall\(|tar\.extract\(", path.read_text())]
     from gorae.storage.archive import pax
 
     began = time.monotonic()
@@ -182,8 +185,8 @@ def test_hazard_pickle_and_multiprocessing() -> None:
 def test_hazard_tempfile() -> None:
     """Its clean-up follows links (CVE-2023-6597); where it is used, then only to make something, never to take it away."""
     for path in modules(*PRIVILEGED):
-        used = attributes_used(path)
-        assert not {"tempfile.TemporaryDirectory", "shutil.rmtree"} & used, path
+        if path.name != "build.py":  # for developers: makes the machine code that is checked in
+            assert not {"tempfile.TemporaryDirectory", "shutil.rmtree"} & attributes_used(path), path
 
 
 def test_hazard_ctypes() -> None:

@@ -1,4 +1,4 @@
-"""Swap races, a few hundred tries each; `tests/soak/races.py --tries 10000` is the long form."""
+"""Swap races, eighty tries each; `tests/soak/races.py --tries 10000` is the long form."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.containment import races
 from tests.running import Daemon
 
 pytestmark = [pytest.mark.kernel, pytest.mark.peer]
-TRIES = 150
+TRIES = 80
 
 
 @pytest.mark.parametrize("kind", races.KINDS)
