@@ -42,11 +42,13 @@ class Remover:
 
     async def remove(self, reference: str, *, force: bool) -> tuple[Removed, ...]:
         image = self._catalogue.find(reference).image
-        if image.builtin:
-            raise Conflict(f"the image {NAME} is built in: it is a view of this machine, takes no space and cannot be removed")
         names = (*image.repo_tags, *image.repo_digests)
         users = self._in_use(image.id)
         name = name_meant(reference, names)
+        if image.builtin:
+            if name is None or name == NAME:
+                raise Conflict(f"the image {NAME} is built in: it is a view of this machine, takes no space and cannot be removed")
+            return await self._untag(image.id, _with_digests(name, names))
         if name is None:
             _check_identity(image.id, names, users, force)
             going = names
