@@ -247,7 +247,8 @@ class Campaign:
 
 def _archive(context: object, value: Any) -> bytes:
     """What stands for an archive: some text or bytes, which is none."""
-    return getattr(value, "data", value) if isinstance(getattr(value, "data", value), bytes) else str(value).encode(errors="replace")
+    data = getattr(value, "data", value)
+    return data if isinstance(data, bytes) else str(data).encode(errors="replace")
 
 
 def _name(operation: Any) -> str:

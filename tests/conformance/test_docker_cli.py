@@ -486,3 +486,12 @@ def test_many_at_once(daemon: Daemon) -> None:
     results = [process.communicate(timeout=60) for process in running]
     assert len({out for out, _ in results}) == 20, results
     assert all(process.returncode == 0 for process in running)
+
+
+def test_a_name_for_the_built_in_image_comes_and_goes(daemon: Daemon) -> None:
+    output(daemon, "tag", "host", "mine")
+    assert run(daemon, "--network", "none", "mine", "echo", "hi") == "hi"
+    assert "Untagged: mine:latest" in output(daemon, "rmi", "mine")
+    code, error = failing(daemon, "rmi", "host")
+    assert code == 1
+    assert "built in" in error

@@ -10,6 +10,7 @@ from aiohttp.web_response import StreamResponse
 from gorae.api.adapt import archive as shape
 from gorae.api.call import Call
 from gorae.api.router import Route
+from gorae.api.routes.images import bare
 from gorae.errors import CorruptData, InvalidArgument
 from gorae.wire.archive import HEADER, CommitResponse
 from gorae.wire.config import Config
@@ -62,7 +63,7 @@ async def commit(call: Call) -> StreamResponse:
     given = await call.optional_body(Config)
     image = await call.engine.containers.commits.run(
         container,
-        repository=re.sub(r"^[^/]+/library/", "", query.text("repo")),  # the stock client completes a bare name
+        repository=bare(query.text("repo")),
         tag=query.text("tag"),
         comment=query.text("comment"),
         author=query.text("author"),

@@ -49,8 +49,7 @@ async def create(call: Call) -> StreamResponse:
     tag = call.query.text("tag")
     full = name if not tag else f"{name}{'@' if ':' in tag else ':'}{tag}"
     image = None
-    # The stock client completes a bare name with a registry and `library/` before it asks.
-    for candidate in (full, re.sub(r"^[^/]+/library/", "", full)):
+    for candidate in (full, bare(full)):
         with suppress(NotFound):
             image = image or call.engine.images.get(candidate)
     if image is None:
@@ -60,6 +59,11 @@ async def create(call: Call) -> StreamResponse:
     async with call.stream(JSON) as response:
         await response.write(progress.line(progress.Line(status=f"Status: Image is up to date for {full} ({image.id})")))
     return response
+
+
+def bare(name: str) -> str:
+    """The stock client completes a bare name with a registry and `library/` before it tags or pulls."""
+    return re.sub(r"^[^/]+/library/", "", name)
 
 
 async def _import(call: Call) -> StreamResponse:
@@ -141,7 +145,7 @@ async def tag(call: Call) -> StreamResponse:
     repository = call.query.text("repo")
     if not repository:
         raise InvalidArgument("repo is needed: which name shall the image get?")
-    await call.engine.images.tag(call.names["name"], repository, call.query.text("tag"))
+    await call.engine.images.tag(call.names["name"], bare(repository), call.query.text("tag"))
     return call.nothing(201)
 
 
