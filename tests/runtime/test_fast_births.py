@@ -250,6 +250,7 @@ def test_a_child_has_nothing_of_our_memory(image: Path, context: Context, boarde
     try:
         maps = Path(f"/proc/{nascent.pid}/maps").read_text()
         assert "[heap]" not in maps
+        assert "[stack]" not in maps
         assert ".so" not in maps
         assert "python" not in maps
         ours = len(Path("/proc/self/maps").read_text().splitlines())
