@@ -114,6 +114,8 @@ class Networking:
             ports=config.port_bindings,
             exposed=container.exposed_ports,
             publish_all=config.publish_all_ports,
+            servers=self._servers(config),
+            lonely=not self._usable(config),
         )
 
     # ── while it runs ──
@@ -158,6 +160,22 @@ class Networking:
                 except (errors.GoraeError, OSError) as error:
                     log.error("container %s: its networks cannot be found again: %s", entry.id, error)
         await self._endpoints.restore(living)
+        for entry in self._entries:
+            if entry.id in living and self._endpoints.of(entry.id):
+                await self._serve_names(entry)
+
+    async def _serve_names(self, entry: Entry) -> None:
+        member = self._member(entry.container)
+        if not member.lonely and not any(network.has_names for network in self._networks_of(self._endpoints.of(entry.id))):
+            return
+        try:
+            namespace = self._namespace(entry)
+            try:
+                await self._endpoints.serve_names(member, namespace)
+            finally:
+                os.close(namespace)
+        except errors.GoraeError as error:
+            log.error("container %s: its resolver cannot be opened again: %s", entry.id, error)
 
     # ── files ──
 
@@ -193,22 +211,25 @@ class Networking:
 
     def _resolv_conf(self, container: Container, endpoints: tuple[Endpoint, ...]) -> str:
         config = container.config
-        servers = config.dns or self._config.dns
-        host = files.read_host_file("/etc/resolv.conf")
-        usable = tuple(server for server in nameservers(host) if not ipaddress.ip_address(server).is_loopback)
+        servers = self._usable(config)
         options = config.dns_options or self._config.dns_options
-        if self.has_resolver(endpoints):
+        if not servers or any(network.has_names for network in self._networks_of(endpoints)):
             options = options or ("ndots:0",)
             servers = (RESOLVER,)
         return files.resolv_conf(
-            host,
-            servers=servers or usable or (RESOLVER,),
+            files.read_host_file("/etc/resolv.conf"),
+            servers=servers,
             search=config.dns_search or self._config.dns_search,
             options=options,
         )
 
-    def has_resolver(self, endpoints: tuple[Endpoint, ...]) -> bool:
-        return any(network.has_names for network in self._networks_of(endpoints))
+    def _servers(self, config: ContainerConfig) -> tuple[str, ...]:
+        """Whom to ask outside."""
+        return config.dns or self._config.dns or nameservers(files.read_host_file("/etc/resolv.conf"))
+
+    def _usable(self, config: ContainerConfig) -> tuple[str, ...]:
+        """Those that a container reaches itself: one on the machine's loopback only the engine can ask."""
+        return tuple(server for server in self._servers(config) if not ipaddress.ip_address(server).is_loopback)
 
     def _networks_of(self, endpoints: tuple[Endpoint, ...]) -> list[Network]:
         return [network for each in endpoints if (network := self._networks.get(each.network)) is not None]
@@ -265,7 +286,7 @@ def with_network(config: ContainerConfig, name: str, given: dict[str, Any] | Non
     return msgspec.structs.replace(config, networks=changed)
 
 
-def nameservers(text: str) -> list[str]:
+def nameservers(text: str) -> tuple[str, ...]:
     found = []
     for line in text.splitlines():
         words = line.split()
@@ -275,7 +296,7 @@ def nameservers(text: str) -> list[str]:
             except ValueError:
                 continue
             found.append(words[1].partition("%")[0])
-    return found
+    return tuple(found)
 
 
 def overwrite(path: Path, text: str) -> None:

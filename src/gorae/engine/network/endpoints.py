@@ -22,11 +22,13 @@ from gorae import errors
 from gorae.engine.network import catalogue, rules
 from gorae.engine.network.allocation import check_mac, mac_of
 from gorae.engine.network.catalogue import Catalogue, new_id
+from gorae.engine.network.dns.zone import View
 from gorae.engine.network.firewall import Firewall
 from gorae.engine.network.model import HOST_BINDING, Endpoint, Joining, Network, Struct
-from gorae.engine.network.plumbing import Plug, Plumbing
+from gorae.engine.network.plumbing import Ears, Plug, Plumbing
 from gorae.engine.network.ports import HostPorts
 from gorae.engine.network.record import Records
+from gorae.engine.network.resolvers import Resolvers
 from gorae.engine.network.rules import Elements
 
 log = logging.getLogger(__name__)
@@ -42,6 +44,8 @@ class Member(Struct, frozen=True):
     ports: dict[str, Any] = {}  # Docker's PortBindings
     exposed: tuple[str, ...] = ()
     publish_all: bool = False
+    servers: tuple[str, ...] = ()  # whom its resolver asks outside
+    lonely: bool = False  # it has a resolver even where there are no names: the machine's own is out of its reach
 
 
 class Plugged:
@@ -69,7 +73,9 @@ class Endpoints:
         records: Records,
         ports: HostPorts,
         told: Callable[[str, Network, Endpoint], None],
+        resolvers: Resolvers,
     ) -> None:
+        self._resolvers = resolvers
         self._networks = networks
         self._plumbing = plumbing
         self._firewall = firewall
@@ -104,7 +110,10 @@ class Endpoints:
             self._publish(member, made)
             self._remember(member.id, tuple(made))
             self._records.join(made)
-            namespace = await self._plug(made)
+            resolver = member.lonely or any(self._network(each).has_names for each in made)
+            namespace, ears = await self._plug(made, resolver)
+            if ears is not None:
+                self._resolvers.open(member.id, ears, lambda: self._view(member))
         except BaseException:
             self._forget(member.id, made)
             raise
@@ -112,21 +121,21 @@ class Endpoints:
             self._told("connect", self._network(endpoint), endpoint)
         return Plugged(namespace, tuple(made))
 
-    async def _plug(self, endpoints: list[Endpoint]) -> int:
+    async def _plug(self, endpoints: list[Endpoint], resolver: bool) -> tuple[int, Ears | None]:
         try:
-            return await self._try_to_plug(endpoints)
+            return await self._try_to_plug(endpoints, resolver)
         except errors.Unavailable:
             self._plumbing.forget_bridges()  # somebody removed a link, or our rules: look again, once
             self._firewall.restore()
-            return await self._try_to_plug(endpoints)
+            return await self._try_to_plug(endpoints, resolver)
 
-    async def _try_to_plug(self, endpoints: list[Endpoint]) -> int:
+    async def _try_to_plug(self, endpoints: list[Endpoint], resolver: bool) -> tuple[int, Ears | None]:
         for endpoint in endpoints:
             await self._prepare(self._network(endpoint))
         guard = [message for each in endpoints for message in self._firewall.messages(self._elements(each))]
         leaders = {version: _leader(endpoints, version, self._network) for version in (4, 6)}
         plugs = [self._plug_of(each, gateway4=each is leaders[4], gateway6=each is leaders[6]) for each in endpoints]
-        return await self._plumbing.run(self._plumbing.new_namespace, plugs, guard)
+        return await self._plumbing.run(self._plumbing.new_namespace, plugs, guard, resolver=resolver)
 
     async def _prepare(self, network: Network) -> None:
         """What it needs on this machine, where it is missing: rules, bridge, loopback."""
@@ -245,6 +254,8 @@ class Endpoints:
             )
             guard = self._firewall.messages(self._elements(endpoint))
             await self._plumbing.run(self._plumbing.connect, namespace, plug, guard, default=True)
+            if network.has_names:
+                await self.serve_names(member, namespace)
         except BaseException:
             self._drop(member.id, endpoint)
             raise
@@ -273,6 +284,26 @@ class Endpoints:
         if renamed:
             self._remember(container, renamed)
             self._records.join(renamed)
+
+    async def serve_names(self, member: Member, namespace: int) -> None:
+        """A resolver for a container that runs, unless it has one."""
+        if not self._resolvers.serves(member.id):
+            ears = await self._plumbing.run(self._plumbing.open_ears, namespace)
+            self._resolvers.open(member.id, ears, lambda: self._view(member))
+
+    def _view(self, member: Member) -> View:
+        """What its resolver may tell it, now."""
+        pairs = [(each, self._networks.get(each.network)) for each in self.of(member.id)]
+        known = [(endpoint, network) for endpoint, network in pairs if network is not None]
+        machine = [pool.gateway for _, network in known for pool in network.pools if pool.gateway]
+        links = [link.partition(":") for how in member.joins.values() for link in how.links]
+        return View(
+            networks={network.id: network.name for _, network in known if network.has_names},
+            machine=tuple(machine),
+            links={alias.lower(): name.lower() for name, _, alias in links if alias},
+            servers=member.servers,
+            outside=any(not network.internal for _, network in known),
+        )
 
     # ── after a restart ──
 
@@ -351,12 +382,18 @@ class Endpoints:
     def _remember(self, container: str, endpoints: tuple[Endpoint, ...]) -> None:
         self._by_container[container] = endpoints
         for endpoint in endpoints:
-            self._in_network.setdefault(endpoint.network, {})[container] = endpoint
+            former = self._in_network.setdefault(endpoint.network, {}).get(container)
+            if former is not None and former != endpoint:
+                self._resolvers.zone.remove(former)
+            if former != endpoint:
+                self._resolvers.zone.add(endpoint)
+            self._in_network[endpoint.network][container] = endpoint
 
     def _forget(self, container: str, endpoints: Iterable[Endpoint]) -> None:
         """Everything that these endpoints hold."""
         endpoints = tuple(endpoints)
         known = self._by_container.pop(container, ())
+        self._resolvers.close(container)
         for endpoint in endpoints:
             self._release(container, endpoint, known=any(each.id == endpoint.id for each in known))
         if known:
@@ -371,7 +408,7 @@ class Endpoints:
         network = self._networks.get(endpoint.network)
         members = self._in_network.get(endpoint.network, {})
         if container in members and members[container].id == endpoint.id:
-            del members[container]
+            self._resolvers.zone.remove(members.pop(container))
             if not members:
                 self._in_network.pop(endpoint.network, None)
         self._ports.free(endpoint.id, endpoint.ports)

@@ -13,6 +13,7 @@ from gorae.engine.network.model import Endpoint, Network
 from gorae.engine.network.plumbing import Plumbing, read_sysctl
 from gorae.engine.network.ports import EPHEMERAL, HostPorts
 from gorae.engine.network.record import Records
+from gorae.engine.network.resolvers import Resolvers
 from gorae.engine.network.rules import Situation
 from gorae.storage.db.database import Database
 
@@ -41,7 +42,8 @@ class Parts:
             enabled=config.iptables,
             forward=config.ip_forward,
         )
-        self.endpoints = Endpoints(self.networks, self.plumbing, self.firewall, records, self.ports, told)
+        self.resolvers = Resolvers()
+        self.endpoints = Endpoints(self.networks, self.plumbing, self.firewall, records, self.ports, told, self.resolvers)
         self.told = told
 
     @classmethod
@@ -61,6 +63,7 @@ class Parts:
 
     async def aclose(self, *, leave: bool) -> None:
         """`leave`: nothing of ours runs, so links, rules and sysctls go as well. All come back when they are needed."""
+        self.resolvers.close_all()
         used = self.firewall.noted
         await self.firewall.aclose(leave=leave)
         if leave and used:

@@ -14,14 +14,16 @@ import asyncio
 import contextlib
 import errno
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from gorae import errors
+from gorae.engine.network import rules
 from gorae.linux.namespace import CLONE_NEWNET, setns, unshare
 from gorae.netlink import link, nftables
 from gorae.netlink.conversation import NETLINK_NETFILTER, NETLINK_ROUTE, Conversation, Message
@@ -29,7 +31,19 @@ from gorae.netlink.nftables import BEGIN_BATCH, END_BATCH, Table
 
 T = TypeVar("T")
 P = ParamSpec("P")
+RESOLVER = "127.0.0.11"
 FIRST = 2  # index of the first interface in a new namespace: 1 is lo
+
+
+class Ears(NamedTuple):
+    """A resolver's sockets in a container's namespace. Whoever has them closes them: an open one keeps the namespace alive."""
+
+    udp: socket.socket
+    tcp: socket.socket
+
+    def close(self) -> None:
+        self.udp.close()
+        self.tcp.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +184,8 @@ class Plumbing:
 
     # ── namespaces ──
 
-    def new_namespace(self, plugs: Sequence[Plug], guard: Sequence[Message]) -> int:
-        """A namespace with these interfaces; the caller owns the descriptor. On failure nothing is left."""
+    def new_namespace(self, plugs: Sequence[Plug], guard: Sequence[Message], *, resolver: bool) -> tuple[int, Ears | None]:
+        """A namespace with these interfaces; the caller owns the descriptor and the ears. On failure nothing is left."""
         six = any(plug.ipv6 for plug in plugs)
         unshare(CLONE_NEWNET)
         try:
@@ -194,10 +208,28 @@ class Plumbing:
                     self.change(guard)
                 for index, plug in enumerate(plugs, start=FIRST):
                     inner.ask(*_configure(index, plug))
+                for plug in plugs:
+                    self._await_carrier(inner, plug)
+            return namespace, self.open_ears(namespace) if resolver else None
         except BaseException:
             os.close(namespace)
             raise
-        return namespace
+
+    def open_ears(self, namespace: int) -> Ears:
+        """Sockets of a resolver inside, and the rules that lead to them, instead of those that led to others."""
+        with contextlib.ExitStack() as undo:
+            with self.inside(namespace):
+                ears = Ears(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+                undo.callback(ears.close)
+                inner = Conversation(NETLINK_NETFILTER)
+            with inner:
+                for each in ears:
+                    each.bind((RESOLVER, 0))
+                ears.tcp.listen(64)
+                table = rules.resolver(*(each.getsockname()[1] for each in ears))
+                inner.batch(BEGIN_BATCH, nftables.replace(table), END_BATCH)
+            undo.pop_all()
+        return ears
 
     def _make(self, plug: Plug, namespace: int) -> None:
         if plug.kind == "bridge":
@@ -223,6 +255,16 @@ class Plumbing:
                 )
             )
 
+    def _await_carrier(self, inner: Conversation, plug: Plug) -> None:
+        """An interface sends, and a port forwards, only when the link watch has seen its carrier: a moment later, in a work queue.
+
+        Until then packets are dropped, and a program that connects at once waits a second for TCP's second try. To ask for one
+        link makes the kernel look at it first (rtnl_getlink, Linux 6.8).
+        """
+        inner.get(link.find(plug.name))
+        if plug.link:
+            self._find(plug.link)
+
     def _settle(self, inner: Conversation, index: int, plug: Plug) -> None:
         """Interfaces of a new namespace are numbered as they come; another kernel's habit would be noticed here."""
         if link.link_of(inner.get(link.find(plug.name))).index != index:
@@ -241,6 +283,7 @@ class Plumbing:
             if guard:
                 self.change(guard)
             inner.ask(*_configure(index, plug, default=default))
+            self._await_carrier(inner, plug)
 
     def disconnect(self, namespace: int, interface: str, following: Plug | None) -> None:
         """Without that interface; `following` gives the default route from now on."""

@@ -35,6 +35,7 @@ ICMPV6, NEIGHBOUR_ADVERTISEMENT, ROUTER_ADVERTISEMENT, REDIRECT = 58, 136, 134, 
 EVERYWHERE = ("0.0.0.0", "::", "")
 PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": 132}
 LENGTHS = {4: 4, 6: 16}
+RESOLVER = b"\x7f\0\0\x0b"  # 127.0.0.11
 
 CHAINS = (
     Chain("raw", "filter", "prerouting", -300, e.NF_ACCEPT),
@@ -252,3 +253,13 @@ def isolated(network: Network) -> bool:
     """Whether its containers may not speak with each other."""
     return not network.flag(ICC, True)
 
+
+def resolver(udp_port: int, tcp_port: int) -> Table:
+    """In a container's own namespace: what it sends to 127.0.0.11:53 goes to our sockets there."""
+    rules = []
+    for protocol, port in (("udp", udp_port), ("tcp", tcp_port)):
+        asked = e.within("destination", RESOLVER, 32) + e.meta("l4proto") + e.equal(bytes([PROTOCOLS[protocol]]))
+        asked += e.destination_port() + e.equal((53).to_bytes(2, "big"))
+        target = e.immediate(RESOLVER) + e.immediate(port.to_bytes(2, "big"), 1)
+        rules.append(Rule("output", asked + target + e.translate(e.NFT_NAT_DNAT, 4, address=0, port=1), "the engine's resolver"))
+    return Table("ip", "gorae-dns", (Chain("output", "nat", "output", -100, e.NF_ACCEPT),), (), tuple(rules))
