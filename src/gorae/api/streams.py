@@ -15,7 +15,7 @@ import asyncio
 import fcntl
 import socket
 import termios
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
 from aiohttp.web_response import StreamResponse
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 RAW = "application/vnd.docker.raw-stream"
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
 
+PORTION = 64 << 10
 HEAD_TURNS = 1000
 
 
@@ -174,7 +175,8 @@ async def splice(
             if attachment.replay is not None:
                 encoder = LineEncoder(tty=attachment.tty, timestamps=False)
                 async for blocks in attachment.replay:
-                    await write(call, encoder.encode(blocks))
+                    for portion in portions(blocks):
+                        await write(call, encoder.encode(portion))
             if attachment.socket is not None:
                 join = Join(connection, stdin=stdin, detacher=detacher if attachment.tty else None)
                 await asyncio.get_running_loop().create_unix_connection(lambda: join, sock=attachment.socket)
@@ -197,6 +199,20 @@ async def write(call: Call, data: bytes) -> None:
         raise ConnectionResetError("the client has gone")
     transport.write(data)
     await call.connection._drain_helper()
+
+
+def portions(blocks: Sequence[Block]) -> Iterator[Sequence[Block]]:
+    """A batch in pieces of about 64 KiB: a frame a line makes short lines three times as long, and what a slow client has not taken
+    waits in memory.
+    """
+    begin, size = 0, 0
+    for index, block in enumerate(blocks):
+        size += len(block.data)
+        if size >= PORTION:
+            yield blocks[begin : index + 1]
+            begin, size = index + 1, 0
+    if begin < len(blocks):
+        yield blocks[begin:]
 
 
 class LineEncoder:

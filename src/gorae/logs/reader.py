@@ -110,7 +110,7 @@ class Reader:
         return [line for block in self.read_available() for line in split(block)]
 
     def read_available(self) -> list[Block]:
-        """The next blocks, about 1 MiB at most; [] when nothing is there for now, or at the end (`finished`)."""
+        """The next blocks, about 256 KiB, 1 MiB at most; [] when nothing is there for now, or at the end (`finished`)."""
         if self._inotify is not None:
             self._inotify.read()
         while not self.finished:
@@ -196,7 +196,9 @@ class Reader:
         if last:
             assert self._end is not None
             size = min(size, self._end[1] - self._offset) if self._generation == self._end[0] else 0
-        buffer = os.pread(self._fd, size, self._offset) if size > 0 else b""
+        buffer = os.pread(self._fd, min(size, files.WINDOW), self._offset) if size > 0 else b""
+        if len(buffer) == files.WINDOW < size and not _begins_whole(buffer):
+            buffer = os.pread(self._fd, size, self._offset)
         blocks: list[Block] = []
         past_until = False
         at = 0
@@ -312,4 +314,12 @@ class _TailWindow:
             self._extra += len(payload) + OVERHEAD
             if ends:
                 self._open.discard(kind)  # the wanted line begins in here
+        return True
+
+
+def _begins_whole(buffer: bytes) -> bool:
+    """False when the record at its beginning goes on behind its end."""
+    try:
+        return decode(buffer) is not None
+    except Torn:
         return True

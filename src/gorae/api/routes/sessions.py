@@ -7,7 +7,7 @@ from aiohttp.web_response import StreamResponse
 from gorae.api import detach
 from gorae.api.call import Call
 from gorae.api.router import Route
-from gorae.api.streams import LineEncoder, media_type, splice, switch
+from gorae.api.streams import LineEncoder, media_type, portions, splice, switch
 from gorae.engine.container.model import AttachRequest, LogRequest
 from gorae.errors import InvalidArgument
 
@@ -66,7 +66,8 @@ async def logs(call: Call) -> StreamResponse:
     try:
         async with call.stream(media_type(call, tty)) as response:
             async for blocks in batches:
-                await response.write(encoder.encode(blocks))
+                for portion in portions(blocks):
+                    await response.write(encoder.encode(portion))
     finally:
         if (close := getattr(batches, "aclose", None)) is not None:
             await close()
