@@ -139,7 +139,7 @@ def test_what_is_not_honoured_is_warned_of() -> None:
     assert warnings() == ""
     assert warnings(healthcheck={"Test": ["CMD", "true"]}) == ""
     assert "AppArmor" in warnings(security_opt=("apparmor=mine",))
-    assert "json-file" in warnings(log=LogConfig(driver="json-file"))
+    assert "compress has no effect" in warnings(log=LogConfig(driver="json-file", options={"compress": "true"}))
 
 
 def test_what_the_engine_lacks_is_warned_of() -> None:

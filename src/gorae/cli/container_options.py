@@ -91,7 +91,7 @@ OPTIONS = (
     many("-l", "--label", metavar="NAME=VALUE", help="A label."),
     many("--label-file", metavar="FILE", help="Read labels from a file."),
     many("--annotation", metavar="NAME=VALUE", help="An annotation for the OCI runtime."),
-    text("--log-driver", metavar="DRIVER", help="local, none."),
+    text("--log-driver", metavar="DRIVER", help="local, json-file, syslog, journald, none."),
     many("--log-opt", metavar="NAME=VALUE", help="An option of the log driver."),
     text("--runtime", metavar="NAME", help="The OCI runtime."),
     text("--platform", metavar="OS/ARCH", help="The image's platform."),

@@ -23,7 +23,7 @@ from gorae.oci.json import read_json
 
 DEFAULT_FILE = Path("/etc/gorae/daemon.json")
 PROFILE_LIMIT = 1 << 20
-LOG_DRIVERS = ("local", "json-file", "none")
+LOG_DRIVERS = ("local", "json-file", "syslog", "journald", "none")
 
 
 class AddressPool(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ import time
 
 from gorae import crashpoints
 from gorae.logs import files
+from gorae.logs.copy import Copy
 from gorae.logs.record import BEGIN_SIZE, LOST, MAX_PAYLOAD, NUMBER, OVERHEAD, begin, encode, frame
 
 DEFAULT_MAX_SIZE = 10_000_000
@@ -31,6 +32,7 @@ class Writer:
 
     def __init__(self, path: str, max_size: int = DEFAULT_MAX_SIZE, max_file: int = DEFAULT_MAX_FILE) -> None:
         self.path = path
+        self.copy: Copy | None = None
         self.max_size = max_size
         self.max_file = max(1, max_file)
         self.lost = 0

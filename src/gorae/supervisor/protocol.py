@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from gorae import errors
 from gorae.errors import BirthError, GoraeError, InvalidArgument, Unavailable
+from gorae.logs.copy import Copy
 from gorae.oci import codec
 from gorae.oci.codec import Between, OneOf
 from gorae.oci.json import read_json
@@ -62,6 +63,7 @@ class Log:
     path: str = ""
     max_size: Annotated[int, Between(1, 2**62)] = 10_000_000
     max_file: Annotated[int, Between(1, 100_000)] = 5
+    copy: Copy | None = None  # where each line also goes
 
 
 @dataclass(frozen=True)

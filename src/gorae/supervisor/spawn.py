@@ -271,7 +271,11 @@ def open_log(log: Log) -> Writer | None:
     if not log.path.startswith("/"):
         raise InvalidArgument(f"log path {log.path!a} is not absolute")
     try:
-        return Writer(log.path, log.max_size, log.max_file)
+        if log.copy is None:
+            return Writer(log.path, log.max_size, log.max_file)
+        from gorae.logs.copies import CopyingWriter  # few need it
+
+        return CopyingWriter(log.path, log.max_size, log.max_file, log.copy)
     except OSError as error:
         raise StorageFull(f"cannot open the log {log.path}: {error.strerror}") from error
 

@@ -216,7 +216,7 @@ def _save_session(session: Session, saved: Saved) -> State:
     return {
         "tty": session.tty,
         "stdin_once": session.stdin_once,
-        "log": None if log is None else plain(Log("local", log.path, log.max_size, log.max_file)),
+        "log": None if log is None else plain(Log("local", log.path, log.max_size, log.max_file, log.copy)),
         "lost": 0 if log is None else log.lost,
         "outputs": [[saved.keep(each.descriptor), each.stream] for each in session.outputs if each.descriptor >= 0],
         "input": None

@@ -71,12 +71,20 @@ def draft(
         healthcheck=health_check.merged(health_check.wish_of(config.healthcheck), image.config.healthcheck),
         log_driver=driver,
         log_options=log_options,
-        log_path="" if driver == "none" else str(directory / LOG_NAME),
+        log_path=_log_path(driver, identity, directory),
+        records_path="" if driver == "none" else str(directory / LOG_NAME),
         mounts=resolved.points,
     )
     other = shared.joined().get("network")
     container = _with_files_of(container, find(other)) if other else _with_own_files(container, directory)
     return Draft(container, {} if other else _texts(container, shared, defaults, host), resolved.warnings)
+
+
+def _log_path(driver: str, identity: str, directory: Path) -> str:
+    """What `inspect` calls LogPath: a file that others may read, or nothing."""
+    if driver == "json-file":
+        return str(directory / f"{identity}-json.log")
+    return str(directory / LOG_NAME) if driver == "local" else ""
 
 
 def _with_files_of(container: Container, joined: Container) -> Container:

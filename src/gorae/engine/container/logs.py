@@ -30,7 +30,7 @@ async def _blocks(entry: Entry, request: LogRequest, end: Position | None) -> As
     try:
         reader = await asyncio.to_thread(
             Reader,
-            entry.container.log_path,
+            entry.container.records_path or entry.container.log_path,
             tail=request.tail,
             since=request.since or None,
             until=request.until or None,

@@ -247,7 +247,8 @@ class Container(Struct, frozen=True):
 
     log_driver: str = "local"
     log_options: dict[str, str] = {}
-    log_path: str = ""
+    log_path: str = ""  # of the driver's own file
+    records_path: str = ""  # of ours, which `logs` reads; "" is log_path (containers of earlier versions)
     hostname_path: str = ""
     hosts_path: str = ""
     resolv_conf_path: str = ""

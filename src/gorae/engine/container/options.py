@@ -12,8 +12,18 @@ from typing import Any
 import msgspec
 
 from gorae import errors
-from gorae.engine.config import LOG_DRIVERS, Config, parse_bytes
-from gorae.engine.container import capabilities, files, health_check, modes, resources, restart_policy, security, sysctls
+from gorae.engine.config import LOG_DRIVERS, Config
+from gorae.engine.container import (
+    capabilities,
+    files,
+    health_check,
+    log_copies,
+    modes,
+    resources,
+    restart_policy,
+    security,
+    sysctls,
+)
 from gorae.engine.container.facts import Facts
 from gorae.engine.container.model import ContainerConfig, ExecConfig
 from gorae.linux.process import signal_number
@@ -22,8 +32,6 @@ HOSTNAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_.\-]{0,62}[a-zA-Z0-9])?\.?", re.A
 DEVICE_RULE = re.compile(r"([acb]) ([0-9]{1,7}|\*):([0-9]{1,7}|\*) ([rwm]{1,3})", re.ASCII)
 HIGHEST_ID = 2**31 - 1
 RUNTIMES = ("", "gorae", "runc", "io.containerd.runc.v2")
-LOG_OPTIONS = {"max-size", "max-file"}
-IGNORED_LOG_OPTIONS = {"compress", "labels", "labels-regex", "env", "env-regex", "tag", "mode", "max-buffer-size"}
 
 
 def check(config: ContainerConfig, defaults: Config, facts: Facts) -> tuple[str, ...]:
@@ -128,24 +136,15 @@ def log_options(config: ContainerConfig, defaults: Config) -> tuple[str, dict[st
         raise errors.InvalidArgument(
             f"logger: no log driver named '{ascii(driver)[1:-1]}' is registered; use {', '.join(LOG_DRIVERS)}"
         )
-    for name, value in options.items():
-        if name in LOG_OPTIONS and driver != "none":
-            if name == "max-size" and parse_bytes(value) <= 0:
-                raise errors.InvalidArgument("max-size must be a positive number")
-            if name == "max-file" and not (value.isascii() and value.isdigit() and int(value[:9]) > 0):
-                raise errors.InvalidArgument("max-file cannot be less than 1")
-        elif name not in IGNORED_LOG_OPTIONS:
-            raise errors.InvalidArgument(f"unknown log opt '{ascii(name)[1:-1]}' for {driver} log driver")
+    log_copies.check(driver, options)
     return driver, options
 
 
 def _log_warnings(config: ContainerConfig, defaults: Config) -> Iterator[str]:
     driver, options = log_options(config, defaults)
-    if driver == "json-file" and config.log.driver:
-        yield "log driver json-file: kept in the local format for now; `logs` works, the file is no JSON"
     for name in options:
-        if name in IGNORED_LOG_OPTIONS and name in config.log.options:
-            yield f"log option {name} has no effect yet"
+        if name in log_copies.WITHOUT_EFFECT.get(driver, ()) and name in config.log.options:
+            yield f"log option {name} has no effect for the log driver {driver}"
 
 
 def _host_warnings(config: ContainerConfig, facts: Facts) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from gorae import errors
 from gorae.engine.config import parse_bytes
-from gorae.engine.container import modes, spec
+from gorae.engine.container import log_copies, modes, spec
 from gorae.engine.container.entries import Entries
 from gorae.engine.container.facts import device_nodes, host_devices
 from gorae.engine.container.model import Container
@@ -69,22 +69,24 @@ def request(
         spec=runtimespec.encode(spec.specification(container, premises.config, premises.facts, found)),
         context=spec.context(container, premises.config, found),
         stdio=Stdio(tty=config.tty, stdin=config.open_stdin, stdin_once=config.stdin_once, height=height, width=width),
-        log=log_of(container),
+        log=log_of(container, premises.facts.hostname),
         attach=attach,
         explain=explain,
     )
 
 
-def log_of(container: Container) -> Log:
-    """Docker's defaults for `local`, where nothing is said: at most 5 files of 20 MB."""
+def log_of(container: Container, hostname: str) -> Log:
+    """Docker's defaults for `local`, where nothing is said: at most 5 files of 20 MB; json-file has no bound then."""
     if container.log_driver == "none":
         return Log(driver="none")
     options = container.log_options
+    unbounded = container.log_driver == "json-file"
     return Log(
         driver="local",
-        path=container.log_path,
-        max_size=parse_bytes(options["max-size"]) if "max-size" in options else 20 << 20,
-        max_file=int(options.get("max-file", "5")),
+        path=container.records_path or container.log_path,
+        max_size=parse_bytes(options["max-size"]) if "max-size" in options else log_copies.UNLIMITED if unbounded else 20 << 20,
+        max_file=int(options.get("max-file", "2" if unbounded else "5")),
+        copy=log_copies.copy_of(container, hostname),
     )
 
 
