@@ -95,6 +95,7 @@ def facts(seen: Seen) -> dict[str, str]:
     given["mounts"] = {
         mount["at"]: f"{mount['type']} {mount['options']} {mount['passing'].split(':')[0]}".strip() for mount in seen.mounts
     }
+    given["network"] = {"lo": seen.network["lo"]}  # with the machine's network others come and go
     given["limits"] = {line[:26].strip(): line[26:].split() for line in seen.limits.splitlines()[1:]}
     walk(given, "")
     for pattern, word in own.items():
