@@ -495,3 +495,12 @@ def test_a_name_for_the_built_in_image_comes_and_goes(daemon: Daemon) -> None:
     code, error = failing(daemon, "rmi", "host")
     assert code == 1
     assert "built in" in error
+
+
+def test_an_unknown_network_is_missed_at_the_start(daemon: Daemon) -> None:
+    """As with dockerd, whose create does not look; a 404 at create would make the client pull the image."""
+    identity = output(daemon, "create", "--network", "nowhere", "busybox", "true")
+    code, error = failing(daemon, "start", identity)
+    assert code == 1
+    assert "network nowhere not found" in error
+    output(daemon, "rm", identity)

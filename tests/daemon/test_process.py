@@ -205,7 +205,7 @@ def test_a_data_root_that_cannot_be_written(goraed: Goraed, tmp_path: Path, opti
             subprocess.run(["dd", "if=/dev/zero", f"of={mount}/ballast"], stderr=subprocess.DEVNULL, check=False)
         said = goraed.refused(data_root=mount / "data")
         assert str(mount) in said
-        assert ("read-only" if options == "ro" else "is full") in said.lower(), said
+        assert ("read-only" if options == "ro" else "no space left") in said.lower(), said
         assert not goraed.socket.exists()
         assert not goraed.pid_file.exists()
         assert not (goraed.exec_root / "supervisor.pid").exists()
@@ -218,6 +218,14 @@ def test_a_host_file_that_is_no_socket(goraed: Goraed, tmp_path: Path) -> None:
     assert "not a socket" in goraed.refused("-H", f"unix://{tmp_path / 'precious'}")
     assert (tmp_path / "precious").read_text() == "precious"
     assert not goraed.pid_file.exists()
+
+
+def test_without_a_plugin_that_was_asked_for_nothing_is_served(goraed: Goraed) -> None:
+    assert "plugin 'nobody-has-this' not found" in goraed.refused("--authorization-plugin", "nobody-has-this")
+    goraed.config.write_text(json.dumps({"authorization-plugins": ["../x"]}))
+    assert "letters, digits" in goraed.refused()
+    assert not goraed.data_root.exists()
+    assert not goraed.socket.exists()
 
 
 def test_no_descriptor_is_inherited(goraed: Goraed) -> None:
