@@ -27,6 +27,20 @@ OBJECT = {"Name": "/x", "State": {"Running": True, "Code": 0}, "Args": ["a", "b"
         ("{{len .Args}}", "2"),
         ("a\\tb", "a\tb"),
         ("plain", "plain"),
+        ("{{range .Args}}<{{.}}>{{end}}", "<a><b>"),
+        ("{{range $i, $arg := .Args}}{{$i}}={{$arg}}={{$.Name}} {{end}}", "0=a=/x 1=b=/x "),
+        ("{{range $key, $value := .Labels}}{{$key}}:{{$value}}{{end}}", "k:v"),
+        ("{{range .None}}x{{else}}nothing{{end}}", "nothing"),
+        ("{{if .State.Running}}up{{else}}down{{end}}", "up"),
+        ("{{if .None}}a{{else if eq .Name \"/x\"}}b{{else}}c{{end}}", "b"),
+        ('{{if and .State.Running (ne .State.Code 1)}}well{{end}}', "well"),
+        ("{{with .Labels}}{{.k}}{{end}}{{with .None}}x{{else}}y{{end}}", "vy"),
+        ("{{(index .Args 0) | upper}} {{len (join .Args \"\")}}", "A 2"),
+        ("{{$x := .Name}}{{$x}}{{$x}}", "/x/x"),
+        ("a {{- /* trimmed */ -}} b {{- .Name -}} c", "ab/xc"),
+        ('{{printf "%-5s|%03d|%q|%v" .Name 7 "a" .State.Running}}', '/x   |007|"a"|true'),
+        ("{{slice .Name 1}}{{not .None}}{{or .None .Name}}", "xtrue/x"),
+        ("{{range .Args}}{{if eq . \"b\"}}{{.}}{{end}}{{end}}", "b"),
     ],
 )
 def test_templates(pattern: str, printed: str) -> None:
@@ -35,7 +49,21 @@ def test_templates(pattern: str, printed: str) -> None:
 
 @pytest.mark.parametrize(
     "pattern",
-    ["{{.Missing}}", "{{range .Args}}{{end}}", "{{nonsense .Name}}", "{{}}", "{{index .Args 9}}", "{{.Name |}}", "{{join .Args}}"],
+    [
+        "{{.Missing}}",
+        "{{range .Args}}",
+        "{{end}}",
+        "{{if}}{{end}}",
+        "{{range .Name.x}}{{end}}",
+        "{{define \"x\"}}",
+        "{{$y}}",
+        "{{(.Name}}",
+        "{{nonsense .Name}}",
+        "{{}}",
+        "{{index .Args 9}}",
+        "{{.Name |}}",
+        "{{join .Args}}",
+    ],
 )
 def test_what_is_not_understood_is_refused(pattern: str) -> None:
     with pytest.raises(InvalidArgument, match="template"):
