@@ -72,8 +72,9 @@ async def test_handshakes_of_one_client_are_bounded(served: Served, monkeypatch:
     reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
         await asyncio.wait_for(reader.readexactly(1), 0.2)  # before the patience with the idle ones ends
-    for _, writer in [*idle, (reader, writer)]:
-        writer.close()
+    writer.close()
+    for _, each in idle:
+        each.close()
 
 
 async def test_a_half_close_and_all_that_comes_after_it(served: Served) -> None:
