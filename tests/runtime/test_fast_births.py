@@ -94,6 +94,16 @@ def test_its_options_too(image: Path, tmp_path: Path, context: Context, boarded:
         assert boarded == ["fast"]
 
 
+def test_a_network_that_is_joined(image: Path, tmp_path: Path, context: Context, boarded: list[str]) -> None:
+    spec, context = docker_like(image, tmp_path, context)
+    assert spec.linux is not None
+    own = "/proc/self/ns/net"
+    joined = tuple(dataclasses.replace(each, path=own) if each.type == "network" else each for each in spec.linux.namespaces)
+    spec = dataclasses.replace(spec, linux=dataclasses.replace(spec.linux, namespaces=joined))
+    assert stage.run(with_args(spec, "readlink", own), context).lines == [os.readlink(own)]
+    assert boarded == ["fast"]
+
+
 @pytest.fixture
 def living(image: Path, tmp_path: Path, context: Context) -> Iterator[Living]:
     spec, context = docker_like(image, tmp_path, context)

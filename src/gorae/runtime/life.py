@@ -21,7 +21,7 @@ from gorae.runtime.nascent import above, let_go
 from gorae.runtime.scene import Scene
 from gorae.runtime.terms import Birth
 
-FAST = os.environ.get("GORAE_EXECUTOR", "plain") == "fast"
+FAST = os.environ.get("GORAE_EXECUTOR") != "plain"
 """Whether births that the fast executor can bear are its own."""
 
 
