@@ -32,29 +32,27 @@ OVERLAPS = "invalid pool request: Pool overlaps with other one on this address s
 
 def choose(pools: Iterable[tuple[str, int]], taken: Iterable[Subnet], version: int) -> Subnet:
     """The first free subnet; Forbidden, in Docker's words, when there is none."""
-    held = [each for each in taken if each.version == version]
+    held = sorted((int(each.network_address), int(each.broadcast_address)) for each in taken if each.version == version)
     for base, size in pools:
         network = ip_network(base, strict=False)
-        if network.version != version:
-            continue
-        if (found := _first_free(network, size, held)) is not None:
+        if network.version == version and (found := _first_free(network, max(size, network.prefixlen), held)) is not None:
             return found
     raise errors.Forbidden(EXHAUSTED)
 
 
-def _first_free(network: Subnet, size: int, held: list[Subnet]) -> Subnet | None:
-    """Jumps over what is taken, so that a thousand networks are not a million comparisons."""
-    step = 1 << (network.max_prefixlen - max(size, network.prefixlen))
-    busy = sorted((int(each[0]), int(each[-1])) for each in held if network.overlaps(each))
-    start, end = int(network[0]), int(network[-1])
-    for first, last in busy:
+def _first_free(network: Subnet, size: int, held: list[tuple[int, int]]) -> Subnet | None:
+    """Jumps over what is taken (first and last addresses, in order): a thousand networks are not a million comparisons."""
+    step = 1 << (network.max_prefixlen - size)
+    bottom, end = int(network.network_address), int(network.broadcast_address)
+    start = bottom
+    for first, last in held:
         if first >= start + step:
             break
         if last >= start:
-            start = int(network[0]) + -(-(last + 1 - int(network[0])) // step) * step
+            start = bottom + -(-(last + 1 - bottom) // step) * step
     if start + step - 1 > end:
         return None
-    return ip_network((start, max(size, network.prefixlen))) if network.version == 4 else IPv6Network((start, size))
+    return IPv4Network((start, size)) if network.version == 4 else IPv6Network((start, size))
 
 
 def local_prefix(identity: str) -> str:
