@@ -6,7 +6,7 @@ Grammars are Docker's (docs of `docker run`); wrong words raise `InvalidArgument
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from gorae.errors import InvalidArgument
@@ -198,6 +198,18 @@ def ulimit(word: str) -> dict[str, Any]:
         return {"Name": name, "Soft": int(soft), "Hard": int(hard if separator else soft)}
     except ValueError as error:
         raise InvalidArgument(f"invalid ulimit: {word!r} (expected NAME=SOFT[:HARD])") from error
+
+
+def device_rate(word: str, name: str, number: Callable[[str], int] = int) -> dict[str, Any]:
+    """`/dev/sda:1mb` as {"Path": …, "Rate": …}, or {"Path": …, "Weight": …}."""
+    path, _, rate = word.rpartition(":")
+    try:
+        value = number(rate)
+    except ValueError:
+        value = -1
+    if not path.startswith("/dev/") or value < 0:
+        raise InvalidArgument(f"bad format for path: {word} (expected /dev/DEVICE:NUMBER)")
+    return {"Path": path, name: value}
 
 
 def device(word: str) -> dict[str, str]:

@@ -43,6 +43,7 @@ from gorae.engine.container.update import Updates
 from gorae.engine.filters import Filters, check_keys, matches_labels
 from gorae.linux.process import signal_name
 from gorae.logs.lines import Block
+from gorae.oci import platform as platforms
 
 STOP_TIMEOUT = 10
 SIGKILL = 9
@@ -83,6 +84,8 @@ class Containers:
 
     async def create(self, config: ContainerConfig, *, name: str = "", platform: str = "") -> Created:
         """A row, a directory, a layer, and nothing running. NotFound: `No such image: x`. Conflict: the name is taken."""
+        if platform:
+            self._check_platform(config.image, platform)
         return await self._wholly(self._life.create(config, name))
 
     async def start(self, reference: str, *, explain: bool = False) -> None:
@@ -325,6 +328,17 @@ class Containers:
     def _stop_timeout(self, entry: Entry) -> int:
         timeout = entry.container.stop_timeout
         return STOP_TIMEOUT if timeout is None else timeout
+
+    def _check_platform(self, reference: str, platform: str) -> None:
+        """NotFound in Docker's words when the image that is here is for another machine."""
+        image = self._premises.images.get(reference)
+        here = platforms.normalise(platforms.Platform(image.architecture, image.os, variant=image.variant or None))
+        wanted = platforms.parse(platform, here)
+        if (wanted.os, wanted.architecture) != (here.os, here.architecture) or (wanted.variant or here.variant) != here.variant:
+            raise errors.NotFound(
+                f"image with reference {reference} was found but does not provide the specified platform ({platform}): it is for "
+                f"{here.os}/{here.architecture}"
+            )
 
     def _image_id(self, reference: str) -> str | None:
         try:

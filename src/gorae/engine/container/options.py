@@ -30,6 +30,7 @@ from gorae.linux.process import signal_number
 
 HOSTNAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_.\-]{0,62}[a-zA-Z0-9])?\.?", re.ASCII)  # sethostname(2): at most 64 bytes
 DEVICE_RULE = re.compile(r"([acb]) ([0-9]{1,7}|\*):([0-9]{1,7}|\*) ([rwm]{1,3})", re.ASCII)
+CGROUP_PARENT = re.compile(r"/?(?!\.\.?(?:/|$))[a-zA-Z0-9_.:\-]{1,200}(/(?!\.\.?(?:/|$))[a-zA-Z0-9_.:\-]{1,200}){0,15}/?", re.ASCII)
 HIGHEST_ID = 2**31 - 1
 RUNTIMES = ("", "gorae", "runc", "io.containerd.runc.v2")
 
@@ -55,6 +56,8 @@ def check(config: ContainerConfig, defaults: Config, facts: Facts) -> tuple[str,
     facts.throttles(config.resources)
     if not -1000 <= config.oom_score_adj <= 1000:
         raise errors.InvalidArgument(f"Invalid value {config.oom_score_adj}, range for oom score adj is [-1000, 1000]")
+    if config.cgroup_parent and not CGROUP_PARENT.fullmatch(config.cgroup_parent):
+        raise errors.InvalidArgument(f"invalid cgroup parent: {ascii(config.cgroup_parent)[1:-1][:80]}: a path without '..'")
     if config.shm_size < 0:
         raise errors.InvalidArgument("SHM size can not be less than 0")
     for rule in config.device_cgroup_rules:
@@ -166,7 +169,6 @@ def _later(config: ContainerConfig) -> Iterator[str]:
         ("device requests (--gpus)", config.device_requests),
         ("storage options", config.storage_options),
         ("volume driver", config.volume_driver),
-        ("cgroup parent", config.cgroup_parent),
     ):
         if given:
             yield f"{what}: not honoured yet"

@@ -82,7 +82,8 @@ def context(container: Container, defaults: Config, found: Found) -> Context:
 
 
 def cgroup_path(container: Container, defaults: Config) -> str:
-    return f"{defaults.cgroup_parent}/{container.id}"
+    parent = container.config.cgroup_parent
+    return f"{'/' + parent.strip('/') if parent else defaults.cgroup_parent}/{container.id}"
 
 
 def exec_process(container: Container, wish: ExecConfig, defaults: Config, facts: Facts) -> runtimespec.Process:
