@@ -23,6 +23,8 @@ from gorae.engine.events import Events
 from gorae.engine.image import model as image_model
 from gorae.engine.network import model as network_model
 from gorae.engine.networks import Joined
+from gorae.engine.remote.failure import Refused
+from gorae.engine.remote.rules import Credentials
 from gorae.engine.system import Info, Version
 from gorae.errors import Conflict, CorruptData, Forbidden, InvalidArgument, NotFound, NotModified
 from gorae.logs.lines import Block
@@ -335,6 +337,33 @@ class Images:
         if data.startswith(b"half"):
             raise CorruptData("layer abc is cut")
         yield image_model.Loaded(id=self.image.id, name="tests/busybox:latest")
+
+    async def pull(self, name: str, **given: Any) -> AsyncIterator[image_model.Progress | image_model.Pulled]:
+        self.calls.append(("pull", (name, given)))
+        if "registry.example" not in name or "library/" in name:
+            raise InvalidArgument(f"{name} names no registry")
+        if "secret" in name:
+            raise NotFound(f"pull access denied for {name}")
+        yield image_model.Progress(status="Pulling from x", id="latest")
+        yield image_model.Progress(status="Downloading", id="abc", current=1, total=2)
+        if "half" in name:
+            raise CorruptData("layer abc is cut")
+        yield image_model.Progress(status="Digest: sha256:d")
+        yield image_model.Pulled(id=self.image.id, reference=name, digest="sha256:d", fresh=True)
+
+    async def push(self, name: str, **given: Any) -> AsyncIterator[image_model.Progress | image_model.Pushed]:
+        self.calls.append(("push", (name, given)))
+        self.get(name)
+        yield image_model.Progress(status="Pushed", id="abc")
+        yield image_model.Pushed(tag="latest", digest="sha256:d", size=3)
+
+    async def log_in(self, credentials: Credentials) -> None:
+        if credentials.password != "word":
+            raise Refused(401, "UNAUTHORIZED", "authentication required")
+
+    async def look_up(self, name: str, **given: Any) -> image_model.RemoteImage:
+        self.calls.append(("look_up", (name, given)))
+        return image_model.RemoteImage(media_type="m/t", digest="sha256:d", size=3, platforms=(("linux", "arm", "v7"),))
 
     async def save(self, names: Sequence[str]) -> AsyncIterator[bytes]:
         for name in names:

@@ -25,7 +25,20 @@ from gorae.api.connection import ApiServer
 from gorae.api.engine import Engine
 from gorae.api.limits import LIMITS, Census, Limits, Untrusted
 from gorae.api.router import Router
-from gorae.api.routes import archives, containers, execs, gorae, images, networks, notyet, resources, sessions, system, volumes
+from gorae.api.routes import (
+    archives,
+    containers,
+    execs,
+    gorae,
+    images,
+    networks,
+    notyet,
+    registry,
+    resources,
+    sessions,
+    system,
+    volumes,
+)
 from gorae.wire.versions import NEWEST
 
 if TYPE_CHECKING:
@@ -39,7 +52,7 @@ BACKLOG = 1024
 READ_SIZE = 256 << 10  # what one read of an upload may bring
 HANDSHAKE_PATIENCE = 10.0
 
-FAMILIES = (system, containers, archives, resources, sessions, execs, images, networks, volumes, gorae, notyet)
+FAMILIES = (system, containers, archives, resources, sessions, execs, images, registry, networks, volumes, gorae, notyet)
 ROUTER = Router(route for family in FAMILIES for route in family.ROUTES)
 
 

@@ -79,6 +79,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     publish_address: str = ""  # where `-p 80:80` listens; "": everywhere
     registry_mirrors: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
+    registry_token_origins: tuple[str, ...] = ()  # further origins that may hand out tokens; not a key of Docker's
+    default_registry: str = ""  # the registry that clients add to names without one: such names are read without it; ours too
     shutdown_timeout: int = 15
 
 
@@ -129,6 +131,8 @@ KEYS: dict[str, str] = {
     "publish-address": "publish_address",
     "registry-mirrors": "registry_mirrors",
     "insecure-registries": "insecure_registries",
+    "registry-token-origins": "registry_token_origins",
+    "default-registry": "default_registry",
     "shutdown-timeout": "shutdown_timeout",
 }
 

@@ -33,6 +33,8 @@ from gorae.engine.image.model import ImageEvent
 from gorae.engine.network.model import Endpoint, Network
 from gorae.engine.network.parts import Parts
 from gorae.engine.networks import Networks
+from gorae.engine.remote.registries import Registries
+from gorae.engine.remote.rules import Rules
 from gorae.engine.restore import Restorer
 from gorae.engine.system import System
 from gorae.storage.db.database import Database
@@ -100,6 +102,7 @@ class Engine:
             in_use=lambda image: self.containers.using(image),
             publish=self._tell_image,
             hidden=(str(config.data_root), str(config.exec_root)),
+            registries=Registries(Rules.of(config)),
         )
         stack.push_async_callback(self.images.aclose)
         stack.callback(self.events.close)

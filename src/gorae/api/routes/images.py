@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 
 from aiohttp.web_response import Response, StreamResponse
 
@@ -13,7 +12,8 @@ from gorae.api.adapt.imagefilter import kept, select
 from gorae.api.call import JSON, Call
 from gorae.api.errors import explain
 from gorae.api.router import Route
-from gorae.errors import CorruptData, InvalidArgument, NotFound, Unsupported
+from gorae.api.routes.registry import pull
+from gorae.errors import CorruptData, InvalidArgument, Unsupported
 from gorae.wire import filters, progress
 from gorae.wire.image import ImagesPruneResponse
 
@@ -38,7 +38,7 @@ async def history(call: Call) -> StreamResponse:
 
 
 async def create(call: Call) -> StreamResponse:
-    """Import a root file system from the body, or see whether an image is here: pulling is not implemented yet."""
+    """Import a root file system from the body, or pull an image."""
     source, name = call.query.text("fromSrc"), call.query.text("fromImage")
     if source == "-":
         return await _import(call)
@@ -46,19 +46,7 @@ async def create(call: Call) -> StreamResponse:
         raise Unsupported("importing from a URL is not implemented in this version of gorae: send the archive with fromSrc=-")
     if not name:
         raise InvalidArgument("one of fromImage and fromSrc is needed")
-    tag = call.query.text("tag")
-    full = name if not tag else f"{name}{'@' if ':' in tag else ':'}{tag}"
-    image = None
-    for candidate in (full, bare(full)):
-        with suppress(NotFound):
-            image = image or call.engine.images.get(candidate)
-    if image is None:
-        raise NotFound(
-            f"No such image: {full}: pulling is not implemented in this version of gorae; `import` or `load` it, or use `host`"
-        )
-    async with call.stream(JSON) as response:
-        await response.write(progress.line(progress.Line(status=f"Status: Image is up to date for {full} ({image.id})")))
-    return response
+    return await pull(call, name, call.query.text("tag"))
 
 
 def bare(name: str) -> str:

@@ -10,11 +10,7 @@ from gorae.errors import Unsupported
 
 ENDPOINTS: dict[str, tuple[tuple[str, str], ...]] = {
     "build": (("POST", "/build"), ("POST", "/build/cancel"), ("POST", "/session"), ("POST", "/grpc")),
-    "push": (("POST", "/images/{name…}/push"),),
-    "image search": (("GET", "/images/search"),),
     "reading attestations": (("GET", "/images/{name…}/attestations"),),
-    "login": (("POST", "/auth"),),
-    "asking a registry": (("GET", "/distribution/{name…}/json"),),
     "making volumes": (("POST", "/volumes/create"), ("PUT", "/volumes/{name}")),
     "plugin management": tuple(
         (method, f"/plugins{path}")

@@ -29,12 +29,20 @@ from gorae.engine.image.model import (
     Loaded,
     Progress,
     Pruned,
+    Pulled,
+    Pushed,
+    RemoteImage,
     Untagged,
 )
+from gorae.engine.image.origin import describe_platform, platforms
+from gorae.engine.image.pull import Puller
+from gorae.engine.image.push import Pusher
 from gorae.engine.image.record import chain_ids
 from gorae.engine.image.removal import InUse, Publish, Remover
 from gorae.engine.image.saving import Saver
-from gorae.errors import InvalidArgument
+from gorae.engine.remote.registries import Registries
+from gorae.engine.remote.rules import ANONYMOUS, Credentials, Rules
+from gorae.errors import InvalidArgument, NotFound
 from gorae.oci import media_type
 from gorae.oci import reference as references
 from gorae.oci.digest import Digest
@@ -45,7 +53,7 @@ from gorae.storage.snapshot.overlay import HOST
 class Images:
     """`await Images.open(root)`; `aclose()` when done. The data root stays the caller's."""
 
-    def __init__(self, root: DataRoot, in_use: InUse, publish: Publish) -> None:
+    def __init__(self, root: DataRoot, in_use: InUse, publish: Publish, registries: Registries) -> None:
         self._root = root
         self._publish = publish
         self._catalogue = Catalogue(root.database)
@@ -55,6 +63,9 @@ class Images:
         self._loader = Loader(root, self._catalogue, self._layers)
         self._saver = Saver(root, self._catalogue)
         self._remover = Remover(root, self._catalogue, in_use, publish)
+        self._registries = registries
+        self._puller = Puller(root, self._catalogue, self._layers, registries)
+        self._pusher = Pusher(root, self._catalogue, registries)
 
     @classmethod
     async def open(
@@ -64,12 +75,13 @@ class Images:
         in_use: InUse = lambda image: (),
         publish: Publish = lambda event: None,
         hidden: Iterable[str] = (),
+        registries: Registries | None = None,
     ) -> Self:
         """`in_use` says which containers (id, is it running) use an image id.
 
         `hidden` are paths that the built-in image `host` never shows (data root, runtime directory).
         """
-        images = cls(root, in_use, publish)
+        images = cls(root, in_use, publish, registries or Registries(Rules()))
         await images._make_builtin((root.path, *hidden))
         return images
 
@@ -155,6 +167,56 @@ class Images:
                 yield portion
         for name in names:
             self._publish(ImageEvent(action="save", id=self.get(name).id, name=name))
+
+    async def pull(
+        self, name: str, *, platform: str = "", credentials: Credentials = ANONYMOUS
+    ) -> AsyncGenerator[Progress | Pulled, None]:
+        """From the registry that `name` names; without tag and digest, all tags. Nothing is told before something was found:
+        `NotFound` in Docker's words, `InvalidArgument` when no registry is meant, `Unavailable` when it does not answer."""
+        reference = references.parse(name, None)
+        wanted = [reference]
+        if reference.tag is None and reference.digest is None:
+            wanted = [reference.with_tag(tag) for tag in await self._registries.tags(reference, credentials)]
+            if not wanted:
+                raise NotFound(f"repository {name} not found: it has no tags")
+        for each in wanted:
+            async with aclosing(self._puller.run(each, platform, credentials)) as steps:
+                async for step in steps:
+                    if isinstance(step, Pulled):
+                        self._publish(ImageEvent(action="pull", id=step.reference, name=references.parse(step.reference).name))
+                    yield step
+
+    async def push(self, name: str, *, credentials: Credentials = ANONYMOUS) -> AsyncGenerator[Progress | Pushed, None]:
+        """To the registry that `name` names; without a tag, all tags that there are here. `NotFound` before anything is told."""
+        reference = references.parse(name, None)
+        if reference.digest is not None:
+            raise InvalidArgument("cannot push a digest reference")
+        wanted = [reference]
+        if reference.tag is None:
+            tags = {tag for image in self._catalogue.all() for tag in image.repo_tags}
+            wanted = [each for each in map(references.parse, sorted(tags)) if each.name == reference.name]
+            if not wanted:
+                raise NotFound(f"An image does not exist locally with the tag: {reference.name}")
+        for each in wanted:
+            self._pusher.check(each)
+        for each in wanted:
+            async with aclosing(self._pusher.run(each, credentials)) as steps:
+                async for step in steps:
+                    if isinstance(step, Pushed):
+                        self._publish(ImageEvent(action="push", id=each.familiar(), name=each.name))
+                    yield step
+
+    async def log_in(self, credentials: Credentials) -> None:
+        """Whether `credentials.server` takes them; `remote.failure.Refused` when not. Nothing is kept."""
+        await self._registries.log_in(credentials)
+
+    async def look_up(self, name: str, *, credentials: Credentials = ANONYMOUS) -> RemoteImage:
+        """What a registry says of `name`; nothing is fetched but its manifest."""
+        async with self._registries.holding(references.parse(name), credentials) as (repository, found):
+            descriptor = found.descriptor
+            offered = platforms(found) or (await describe_platform(repository, found),)
+            named = tuple((each.os, each.architecture, each.variant or "") for each in offered if each is not None)
+            return RemoteImage(media_type=descriptor.mediaType, digest=descriptor.digest, size=descriptor.size, platforms=named)
 
     async def tag(self, reference: str, repository: str, tag: str = "") -> None:
         name = _new_name(repository, tag)

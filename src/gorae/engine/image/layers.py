@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Protocol
 from weakref import WeakValueDictionary
 
 from gorae import crashpoints
@@ -24,6 +25,25 @@ from gorae.storage.content.lease import Lease
 from gorae.storage.content.store import BlobInfo
 from gorae.storage.root import DataRoot
 from gorae.storage.snapshot.overlay import UNPACKING
+
+
+class Arriving(Protocol):
+    """A blob on its way in (`arrival.py`)."""
+
+    hash_plain: bool
+    """Whether its own digest cannot stand for that of its plain bytes (another algorithm)."""
+
+    def reading(self) -> AbstractAsyncContextManager[int]:
+        """A descriptor of the file that grows (or has grown); waits until there is one."""
+
+    def feed(self, grown: Callable[[int], None] | None, failed: Callable[[], bool] | None) -> None:
+        """Tell `grown` how many bytes lie there, from now on; stop receiving when `failed`."""
+
+    async def received(self) -> None:
+        """All its bytes lie in the file, or its reader has failed."""
+
+    async def complete(self) -> BlobInfo:
+        """It is verified, and in the store."""
 
 
 class Layers:
@@ -63,14 +83,54 @@ class Layers:
             crashpoints.hit("layer.load.after-commit")
         return result.size
 
+    async def ensure_arriving(self, lease: Lease, diff_ids: Sequence[str], index: int, arrival: Arriving) -> int:
+        """The same for a blob that is still on its way: it is unpacked as it grows, and its snapshot stands when both the blob
+        and what came out of it are verified."""
+        keys = chain_ids(diff_ids[: index + 1])
+        key, parent, diff_id = keys[-1], keys[-2] if index else "", diff_ids[index]
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        async with lock:
+            await lease.promise("snapshot", [key])
+            with suppress(NotFound):
+                size = self._root.snapshots.stat(key).size
+                await arrival.complete()
+                return size
+            async with self.preparing(parent) as temporary:
+                size = await self._unpack_growing(temporary, diff_id, arrival)
+                crashpoints.hit("layer.pull.before-commit")
+                await self._root.snapshots.commit(key, temporary, size=size)
+                crashpoints.hit("layer.pull.after-commit")
+        return size
+
+    async def _unpack_growing(self, temporary: str, diff_id: str, arrival: Arriving) -> int:
+        target, lowers = self._root.snapshots.upper(temporary), self._root.snapshots.lowers(temporary)
+        algorithm = diff_id.partition(":")[0]
+        async with arrival.reading() as archive:
+            plain = arrival.hash_plain
+            async with unpacking(archive, target, lowers=lowers, follow=True, hash=algorithm, hash_plain=plain) as work:
+                arrival.feed(work.grown, lambda: work.failed)
+                try:
+                    await arrival.received()
+                    result = await work.result()
+                finally:
+                    arrival.feed(None, None)
+        blob = await arrival.complete()
+        # Not compressed, and not hashed twice: then its digest is the layer's.
+        found = result.digest or blob.digest
+        if found != diff_id:
+            raise CorruptData(f"layer {diff_id} has the content {found}")
+        if blob.digest != diff_id:
+            await self._root.content.know_uncompressed(blob.digest, diff_id)
+        return result.size
+
     @asynccontextmanager
     async def preparing(self, parent: str = "") -> AsyncIterator[str]:
         """An active snapshot that is gone afterwards, unless it was committed."""
         temporary = f"{UNPACKING}{secrets.token_hex(16)}"
         crashpoints.hit("layer.unpack.before-snapshot")
-        await self._root.snapshots.prepare(temporary, parent)
-        crashpoints.hit("layer.unpack.after-snapshot")
         try:
+            await self._root.snapshots.prepare(temporary, parent)  # cancelled, it may have been made all the same
+            crashpoints.hit("layer.unpack.after-snapshot")
             yield temporary
         finally:
             with suppress(NotFound):

@@ -8,6 +8,8 @@
     Untagged, Deleted     what `remove` did, in order
     Pruned                what `prune` did
     Progress, Loaded      what `import_` and `load` tell on their way
+    Pulled, Pushed        what `pull` and `push` tell at the end of a name
+    RemoteImage           what a registry says of a name
     ImageEvent            told to the engine's event bus
 
 Times are nanoseconds since the epoch, sizes are bytes, an id is "sha256:" and 64 hex digits (the digest of the configuration).
@@ -120,8 +122,34 @@ class Loaded(Struct, frozen=True, kw_only=True):
     name: str = ""
 
 
+class Pulled(Struct, frozen=True, kw_only=True):
+    """`reference` has arrived (or was here: not `fresh`), by `digest`."""
+
+    id: str
+    reference: str
+    digest: str
+    fresh: bool
+
+
+class Pushed(Struct, frozen=True, kw_only=True):
+    """One tag stands in the registry."""
+
+    tag: str
+    digest: str
+    size: int
+
+
+class RemoteImage(Struct, frozen=True, kw_only=True):
+    """What a registry says of a name. `platforms` are (os, architecture, variant)."""
+
+    media_type: str
+    digest: str
+    size: int
+    platforms: tuple[tuple[str, str, str], ...] = ()
+
+
 class ImageEvent(Struct, frozen=True, kw_only=True):
-    """`action` is Docker's: import, load, save, tag, untag, delete, prune."""
+    """`action` is Docker's: import, load, save, tag, untag, delete, prune, pull, push."""
 
     action: str
     id: str
