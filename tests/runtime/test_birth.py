@@ -270,3 +270,11 @@ def test_every_mixture_is_a_whole_birth(kinds: set[str], readonly: bool, termina
     assert ("barrier" in child) == barrier
     assert ("open_terminal" in child) == terminal
     assert {step.call for step in one.child} <= plain.DEEDS.keys()
+
+
+@pytest.mark.parametrize("layout", [V1, V2, None], ids=["v1", "v2", "none"])
+def test_what_becomes_read_only_was_mounted_before(layout: Layout | None) -> None:
+    context = Context("box", cgroup="/box" if layout else None, cgroup_layout=layout)
+    child = birth.plan(runtimespec.decode(stage.config("/rootfs", "true")), context).child
+    kept = [step.arguments[-1] for step in child if step.call == "mount_in_root" and step.arguments[-1]]
+    assert [step.arguments[0] for step in child if step.call == "make_readonly"] == kept

@@ -95,7 +95,7 @@ def plan(spec: Spec, context: Context) -> Birth:
             *masks.plan(spec),
             *console.plan(process, bind=True),
             Step("make_directory", (process.cwd,), "the working directory is made if the image lacks it"),
-            *mounts.finish(spec),
+            *mounts.finish(spec, context),
             *_hooks_midway(spec, context, ask=bool(midway)),
             *_read_only_root(spec),
             Step("seal_interpreter", (), "the next files in sight are the image's: nothing is imported from there"),

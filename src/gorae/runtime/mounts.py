@@ -126,10 +126,12 @@ def _late(kind: str, destination: str) -> bool:
     return kind == "tmpfs" or destination.rstrip("/") == "/dev"
 
 
-def finish(spec: Spec) -> Iterator[Step]:
+def finish(spec: Spec, context: Context) -> Iterator[Step]:
     """Read-only, now that everything stands."""
+    hierarchies = context.cgroup_layout is not None and context.cgroup_layout.mode in ("v1", "hybrid")
     for entry in spec.mounts:
-        kind = "tmpfs" if entry.type == "cgroup" else entry.type or ""
+        # `cgroupfs` puts a tmpfs there only when there are several hierarchies to be mounted in it.
+        kind = "tmpfs" if entry.type in ("cgroup", "cgroup2") and hierarchies else entry.type or ""
         if not is_bind(entry) and parse(entry.options).flags & MS_RDONLY and _late(kind, entry.destination):
             yield Step("make_readonly", (f"mount:{entry.destination}",), f"{entry.destination} was asked for read-only")
 

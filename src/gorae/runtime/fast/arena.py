@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 PAGE = mmap.PAGESIZE
 CLONE_ARGS, PROGRAM_AT, FAULT, EXPLAIN, STEP, FAILED_AT, ERRNO, REPORT, RANGES, RANGE = 0, 11, 12, 13, 14, 15, 16, 17, 18, 19
 SLOTS, TIMES, WORDS = 64, 320, 1024
+FIRST_DESCRIPTOR = 16  # among the slots, see `slots`
 MOST_STEPS = WORDS - TIMES - 1
 MOST_RANGES = (SLOTS - RANGE) // 2
 HEADER = WORDS * 8
@@ -53,6 +54,7 @@ MOST = 24
 
 MAP_NORESERVE = 0x4000
 MADV_DONTFORK, MADV_DOFORK = 10, 11
+NO_SLOTS = bytes(8 * FIRST_DESCRIPTOR) + b"\xff" * 8 * (TIMES - SLOTS - FIRST_DESCRIPTOR)
 TOP = (1 << 47) - PAGE
 ORDINARY = (b"[heap", b"[stack", b"[anon")
 SINCE = (5, 12)
@@ -102,11 +104,13 @@ class Arena:
         self._ready = False
 
     def prepare(self, flags: int, cgroup: int, report: int, explain: bool, code: bytes, slots: dict[int, int]) -> None:
-        """Everything that the child will read; the slots not named are 0."""
+        """Everything that the child will read. Slots not named are 0, those of descriptors are -1: nothing is standard input by
+        mistake.
+        """
         if not self._ready:
             self._prepare_once()
         self.memory[8 * PROGRAM_AT : 8 * RANGES] = struct.pack("=7Q", self.address + PROGRAM, 0, explain, 0, 0, 0, report)
-        self.memory[8 * SLOTS : 8 * TIMES] = bytes(8 * (TIMES - SLOTS))
+        self.memory[8 * SLOTS : 8 * TIMES] = NO_SLOTS
         for number, value in slots.items():
             self.words[SLOTS + number] = value
         self.words[0] = flags
