@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gorae.cli import flags
+from gorae.cli import flags, publishing
 from gorae.errors import InvalidArgument
 
 Options = dict[str, Any]
@@ -27,6 +27,8 @@ def body(options: Options, image: str, command: Sequence[str]) -> dict[str, Any]
         "OpenStdin": options["interactive"],
         "StopSignal": options["stop_signal"] or None,
         "StopTimeout": options["stop_timeout"],
+        "ExposedPorts": {port: {} for port in exposed_ports(options)} or None,
+        "NetworkingConfig": networking(options),
         "Volumes": {path: {} for kind, path in volumes if kind == "anonymous"} or None,
         "Healthcheck": health_check(options),
         "HostConfig": host_config(options, [bind for kind, bind in volumes if kind == "bind"]),
@@ -34,6 +36,15 @@ def body(options: Options, image: str, command: Sequence[str]) -> dict[str, Any]
     if options["entrypoint"]:
         config["Entrypoint"] = [options["entrypoint"]]
     return {name: value for name, value in config.items() if value is not None}
+
+
+def exposed_ports(options: Options) -> list[str]:
+    return [*publishing.exposed(options["expose"]), *publishing.published(options["publish"])]
+
+
+def networking(options: Options) -> dict[str, Any] | None:
+    endpoints = publishing.networks(options["network"], options)[1]
+    return {"EndpointsConfig": endpoints} if endpoints else None
 
 
 def streams(options: Options, detached: bool) -> set[str]:
@@ -65,7 +76,10 @@ def host_config(options: Options, binds: list[str]) -> dict[str, Any]:
         "SecurityOpt": flags.security_options(options["security_opt"]),
         "GroupAdd": list(options["group_add"]),
         "Sysctls": flags.pairs(options["sysctl"], "sysctl"),
-        "NetworkMode": options["network"],
+        "NetworkMode": publishing.networks(options["network"], options)[0],
+        "PortBindings": publishing.published(options["publish"]),
+        "PublishAllPorts": options["publish_all"],
+        "Links": list(options["link"]),
         "PidMode": options["pid"],
         "IpcMode": options["ipc"],
         "UTSMode": options["uts"],

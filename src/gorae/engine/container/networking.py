@@ -26,7 +26,8 @@ from gorae.engine.container.entries import Entries, Entry
 from gorae.engine.container.model import Container, ContainerConfig
 from gorae.engine.network.allocation import check_mac
 from gorae.engine.network.catalogue import Catalogue
-from gorae.engine.network.endpoints import Endpoints, Member, Plugged
+from gorae.engine.network.endpoints import Endpoints
+from gorae.engine.network.member import Member, Plugged
 from gorae.engine.network.model import DEFAULT, Endpoint, Joining, Network
 
 log = logging.getLogger(__name__)

@@ -9,6 +9,8 @@
     plumbing     namespaces, bridges, veth pairs: the effects
     record       rows
     catalogue    create, find, list, remove networks
+    member       a container as this room sees it
+    resolvers    which containers have a resolver
     endpoints    a container's life in its networks: plug, unplug, restore
     parts        all of these, put together
     dns/         the resolver at 127.0.0.11 of user networks

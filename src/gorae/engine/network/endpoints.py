@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 import msgspec
 
@@ -24,7 +23,8 @@ from gorae.engine.network.allocation import check_mac, mac_of
 from gorae.engine.network.catalogue import Catalogue, new_id
 from gorae.engine.network.dns.zone import View
 from gorae.engine.network.firewall import Firewall
-from gorae.engine.network.model import HOST_BINDING, Endpoint, Joining, Network, Struct
+from gorae.engine.network.member import Member, Plugged, leader
+from gorae.engine.network.model import HOST_BINDING, Endpoint, Joining, Network
 from gorae.engine.network.plumbing import Ears, Plug, Plumbing
 from gorae.engine.network.ports import HostPorts
 from gorae.engine.network.record import Records
@@ -32,34 +32,6 @@ from gorae.engine.network.resolvers import Resolvers
 from gorae.engine.network.rules import Elements
 
 log = logging.getLogger(__name__)
-
-
-class Member(Struct, frozen=True):
-    """What a container wants of its networks. `joins`: network id → how, in the order of its interfaces."""
-
-    id: str
-    name: str
-    hostname: str = ""
-    joins: dict[str, Joining] = {}
-    ports: dict[str, Any] = {}  # Docker's PortBindings
-    exposed: tuple[str, ...] = ()
-    publish_all: bool = False
-    servers: tuple[str, ...] = ()  # whom its resolver asks outside
-    lonely: bool = False  # it has a resolver even where there are no names: the machine's own is out of its reach
-
-
-class Plugged:
-    """A namespace that waits for its container: `path` is how the birth finds it. Close it when that has it, or never will."""
-
-    def __init__(self, namespace: int, endpoints: tuple[Endpoint, ...]) -> None:
-        self.namespace = namespace
-        self.endpoints = endpoints
-        self.path = f"/proc/{os.getpid()}/fd/{namespace}"
-
-    def close(self) -> None:
-        if self.namespace >= 0:
-            os.close(self.namespace)
-            self.namespace = -1
 
 
 class Endpoints:
@@ -133,7 +105,7 @@ class Endpoints:
         for endpoint in endpoints:
             await self._prepare(self._network(endpoint))
         guard = [message for each in endpoints for message in self._firewall.messages(self._elements(each))]
-        leaders = {version: _leader(endpoints, version, self._network) for version in (4, 6)}
+        leaders = {version: leader(endpoints, version, self._network) for version in (4, 6)}
         plugs = [self._plug_of(each, gateway4=each is leaders[4], gateway6=each is leaders[6]) for each in endpoints]
         return await self._plumbing.run(self._plumbing.new_namespace, plugs, guard, resolver=resolver)
 
@@ -188,21 +160,21 @@ class Endpoints:
         if not member.ports and not member.publish_all:
             return
         bridged = [each for each in made if self._network(each).driver == "bridge" and not self._network(each).internal]
-        leader = _leader(bridged, 4, self._network) or _leader(bridged, 6, self._network)
-        if leader is None:
+        chosen = leader(bridged, 4, self._network) or leader(bridged, 6, self._network)
+        if chosen is None:
             return
-        network = self._network(leader)
+        network = self._network(chosen)
         default = network.options.get(HOST_BINDING, "") or self._networks.config.publish_address
         ports = self._ports.publish(
-            leader.id,
+            chosen.id,
             member.name,
             member.ports,
             member.exposed,
             everything=member.publish_all,
             default="" if default in ("0.0.0.0", "::") else default,
-            versions=[version for version, address in ((4, leader.ipv4), (6, leader.ipv6)) if address],
+            versions=[version for version, address in ((4, chosen.ipv4), (6, chosen.ipv6)) if address],
         )
-        made[made.index(leader)] = msgspec.structs.replace(leader, ports=ports)
+        made[made.index(chosen)] = msgspec.structs.replace(chosen, ports=ports)
 
     def _plug_of(self, endpoint: Endpoint, *, gateway4: bool, gateway6: bool) -> Plug:
         network = self._network(endpoint)
@@ -249,8 +221,8 @@ class Endpoints:
             after = [*before, endpoint]
             plug = self._plug_of(
                 endpoint,
-                gateway4=_leader(after, 4, self._network) is endpoint,
-                gateway6=_leader(after, 6, self._network) is endpoint,
+                gateway4=leader(after, 4, self._network) is endpoint,
+                gateway6=leader(after, 6, self._network) is endpoint,
             )
             guard = self._firewall.messages(self._elements(endpoint))
             await self._plumbing.run(self._plumbing.connect, namespace, plug, guard, default=True)
@@ -268,9 +240,9 @@ class Endpoints:
         rest = [each for each in before if each.id != endpoint.id]
         following = None
         for version in (4, 6):
-            leader = _leader(rest, version, self._network)
-            if leader is not None and _leader(before, version, self._network) != leader:
-                following = self._plug_of(leader, gateway4=True, gateway6=True)
+            heir = leader(rest, version, self._network)
+            if heir is not None and leader(before, version, self._network) != heir:
+                following = self._plug_of(heir, gateway4=True, gateway6=True)
         await self._plumbing.run(self._plumbing.disconnect, namespace, endpoint.interface, following)
         self._drop(container, endpoint)
         self._told("disconnect", self._network(endpoint), endpoint)
@@ -424,10 +396,3 @@ class Endpoints:
 
     def _elements(self, endpoint: Endpoint) -> Elements:
         return rules.of_endpoint(endpoint, self._network(endpoint))
-
-
-def _leader(endpoints: Iterable[Endpoint], version: int, network: Callable[[Endpoint], Network]) -> Endpoint | None:
-    """Whose gateway is the container's: the highest priority, then the first name."""
-    able = [each for each in endpoints if (each.gateway4 if version == 4 else each.gateway6)]
-    return min(able, key=lambda each: (-each.priority, network(each).name), default=None)
-
