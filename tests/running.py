@@ -31,7 +31,13 @@ DOCKER = next((path for path in ("/usr/local/bin/docker", "/usr/bin/docker") if 
 class Daemon:
     """Started by `start` or by entering it. `kill` is kill -9; `stop` is SIGTERM, containers run on; leaving removes all."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any] | None = None, variables: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: dict[str, Any] | None = None,
+        variables: dict[str, str] | None = None,
+        program: tuple[str, ...] = ("-m", "gorae.daemon.main"),
+    ) -> None:
         # Unix socket paths are short: /run/… rather than pytest's deep folders.
         self.folder = folder
         self.data_root = folder / "data"
@@ -42,6 +48,7 @@ class Daemon:
         self.bridge = f"gt{secrets.token_hex(4)}"
         self.settings = folder / "daemon.json"
         self.settings.write_text(json.dumps(self.network_settings() | (settings or {})))
+        self.program = program
         self.variables = {**os.environ, **(variables or {})}
         self.process: subprocess.Popen[bytes] | None = None
         self.engine = Engine(Endpoint(socket_path=str(self.socket)))
@@ -79,8 +86,7 @@ class Daemon:
         arguments = [
             sys.executable,
             "-I",
-            "-m",
-            "gorae.daemon.main",
+            *self.program,
             "--data-root",
             str(self.data_root),
             "--exec-root",

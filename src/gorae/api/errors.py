@@ -4,12 +4,14 @@
     limits.TooLarge 413 · limits.HeadTooLarge 431 · limits.TooSlow 408
     CommandNotFound, CommandNotExecutable 400 (as dockerd: the request named a command that cannot run)
     StorageFull, CorruptData, other BirthErrors, every GoraeError else: 500 with their message
+    OSError: 500 with what the system said
     anything else: 500 with a general message, and a record in the log without the values of variables (CVE-2019-13509)
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import traceback
 
 from gorae import errors
@@ -47,6 +49,8 @@ def explain(error: BaseException) -> tuple[int, str]:
                 return status, _worded(error)
         return 500, _worded(error)
     log.error("unexpected error: %s", describe(error))
+    if isinstance(error, OSError) and error.errno:
+        return 500, f"{os.strerror(error.errno).lower()}; the log of goraed has the details"
     return 500, UNEXPECTED
 
 

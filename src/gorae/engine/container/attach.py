@@ -22,7 +22,10 @@ BUFFER = 1 << 20
 
 def pair() -> tuple[socket.socket, socket.socket]:
     """(ours, the supervisor's); ours does not block."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as error:
+        raise errors.Unavailable(f"no socket for the streams: {error.strerror}") from error
     ours.setblocking(False)
     return ours, theirs
 

@@ -76,8 +76,8 @@ class Execs:
             console_size=console_size if any(console_size) else wish.config.console_size,
         )
         wish = msgspec.structs.replace(wish, config=config, running=True)
-        entry.execs[wish.id] = wish
         ours, theirs = attach.pair()
+        entry.execs[wish.id] = wish
         attached = not detach and (config.attach_stdin or config.attach_stdout or config.attach_stderr)
         try:
             client = await self._supervision.client()

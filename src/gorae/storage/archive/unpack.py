@@ -49,8 +49,9 @@ class Work:
         """The archive has `length` bytes by now. From any thread: a pipe write of 8 bytes is atomic."""
         stdin = self._process.stdin
         if stdin is not None:
-            with contextlib.suppress(BlockingIOError, BrokenPipeError):
-                # A full pipe means that the worker has more to read than it can; the last length is told by `result`.
+            with contextlib.suppress(OSError, ValueError):
+                # A full pipe means that the worker has more to read than it can; the last length is told by `result`. A closed
+                # one (ValueError) means that it has ended already, and `result` says why.
                 os.write(stdin.transport.get_extra_info("pipe").fileno(), struct.pack("<Q", length))
 
     @property

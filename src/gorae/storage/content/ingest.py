@@ -102,7 +102,8 @@ class Ingest:
             await self._settled()
         finally:
             if not self._resumable:
-                os.unlink(self.path)
+                with contextlib.suppress(OSError):  # swept at the next start
+                    os.unlink(self.path)
             self._close()
 
     async def written(self) -> None:
@@ -113,7 +114,10 @@ class Ingest:
     @contextlib.contextmanager
     def reading(self) -> Iterator[int]:
         """A descriptor to read the file by while it grows; it outlives commit and abort."""
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            raise disk_error(error, "read what is coming in") from error
         try:
             yield descriptor
         finally:

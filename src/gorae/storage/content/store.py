@@ -235,7 +235,7 @@ class Store:
             freed = 0
             for digest in candidates:
                 if _info(connection, digest) is None:
-                    with contextlib.suppress(FileNotFoundError):
+                    with contextlib.suppress(OSError):  # what stays is swept at the next start
                         freed += os.lstat(self.path(digest)).st_blocks * 512
                         crashpoints.hit("content.remove.before-unlink")
                         os.unlink(self.path(digest))

@@ -192,7 +192,7 @@ class OverlaySnapshotter:
         """The bytes of these directories. For the garbage collector, in a thread."""
         total = 0
         for number in numbers:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # it is only told
                 total += count(self._path(number)).bytes
         return total
 

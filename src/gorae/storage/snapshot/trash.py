@@ -8,6 +8,7 @@ The rename is what counts; the deletion may take minutes, may be interrupted, an
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import queue
 import secrets
@@ -15,6 +16,8 @@ import threading
 
 from gorae import crashpoints
 from gorae.linux.tree import remove_tree
+
+log = logging.getLogger(__name__)
 
 
 class Trash:
@@ -31,12 +34,18 @@ class Trash:
         self._thread.start()
 
     def throw(self, path: str) -> None:
-        """`path`, which lies on the same file system, is gone at once. What is not there is gone already."""
+        """`path`, which lies on the same file system, is gone at once. What is not there is gone already; what the disk does not
+        let go is swept at the next start, because nothing refers to it.
+        """
         name = secrets.token_hex(16)
-        with contextlib.suppress(FileNotFoundError):
+        try:
             os.rename(path, os.path.join(self._directory, name))
             crashpoints.hit("trash.after-rename")
             self._queue.put(name)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            log.error("%s was left behind: %s", path, error.strerror)
 
     def finish(self) -> None:
         """Wait until all that has been thrown is deleted: for those who want the space back."""
