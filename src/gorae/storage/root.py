@@ -14,14 +14,15 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from types import TracebackType
 from typing import NamedTuple, Self
 
 from gorae import crashpoints
-from gorae.errors import Conflict
+from gorae.errors import Conflict, GoraeError
 from gorae.storage.content.garbage import forget
-from gorae.storage.content.lease import Leases
+from gorae.storage.content.lease import Lease, Leases
 from gorae.storage.content.store import Store
 from gorae.storage.db.database import Database
 from gorae.storage.disk import disk_error
@@ -72,6 +73,17 @@ class DataRoot:
             reserve.fill()
             root._closing = stack.pop_all()
             return root
+
+    @asynccontextmanager
+    async def assembling(self, purpose: str) -> AsyncIterator[Lease]:
+        """A lease for what is being brought in. When that fails, what has come so far goes again."""
+        try:
+            async with await self.leases.take(purpose) as lease:
+                yield lease
+        except BaseException:
+            with suppress(GoraeError):  # then the next collection takes it
+                await asyncio.shield(self.collect_garbage())
+            raise
 
     async def collect_garbage(self) -> Collected:
         """Free what neither an image, a container nor a lease reaches (content/garbage.py)."""

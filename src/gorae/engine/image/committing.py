@@ -41,7 +41,7 @@ class Committer:
         """The layer is read to its end before anything is visible."""
         config = instructions.apply(config, changes)
         below = self._catalogue.find(parent.id)
-        async with await self._root.leases.take("commit") as lease:
+        async with self._root.assembling("commit") as lease:
             for index in range(len(parent.layers)):
                 await self._layers.ensure(lease, parent.layers, index)
             hashed = hashlib.sha256()

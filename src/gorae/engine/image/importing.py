@@ -43,7 +43,7 @@ class Importer:
         config = instructions.apply(ImageConfig(), changes)
         if wanted.os != "linux":
             raise InvalidArgument(f"the platform {platform} is not linux")
-        async with await self._root.leases.take("import") as lease:
+        async with self._root.assembling("import") as lease:
             blob, diff_id, size = await self._layer(lease, stream)
             now = record.rfc3339(time.time_ns())
             comment = message or "Imported from -"

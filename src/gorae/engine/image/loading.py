@@ -34,7 +34,7 @@ class Loader:
         self._layers = layers
 
     async def run(self, stream: AsyncIterator[bytes]) -> AsyncGenerator[Progress | Loaded, None]:
-        async with await self._root.leases.take("load") as lease:
+        async with self._root.assembling("load") as lease:
             members = await receive(stream, self._root.content, lease.id)
             found = images(members, of_machine(system.machine()))
             if not found:
