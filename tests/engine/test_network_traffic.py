@@ -15,6 +15,7 @@ from ipaddress import ip_address, ip_interface
 from typing import Any
 
 import pytest
+from dnslib import DNSRecord
 from tests.engine.spaces import Space, add_route, wire
 from tests.running import DOCKER, Daemon, until
 
@@ -294,6 +295,51 @@ def test_a_dead_daemon_leaves_its_containers_connected(town: Town) -> None:
     assert town.address("new", "web") not in {town.address(name, "web") for name in ("shop", "client")}
     assert new.reach(shop, town.address("shop", "web"), 80) == town.address("new", "web")
     town.daemon.docker("rm", "-f", "new")
+
+
+def lookup(space: Space, name: str, kind: str = "A") -> list[str]:
+    """What the resolver inside says."""
+    with space.socket(socket.SOCK_DGRAM) as asking:
+        asking.settimeout(10)
+        asking.connect(("127.0.0.11", 53))
+        asking.send(DNSRecord.question(name, kind).pack())
+        return sorted(str(record.rdata) for record in DNSRecord.parse(asking.recv(4096)).rr)
+
+
+def test_names(town: Town) -> None:
+    town.run("api", "--network-alias", "svc", network="web")
+    town.run("api2", "--network-alias", "svc", network="web")
+    client, one = town.space("client"), town.space("one")
+    addresses = [town.address(name, "web") for name in ("api", "api2")]
+    assert lookup(client, "api") == [addresses[0]]
+    assert lookup(client, "svc") == sorted(addresses)
+    assert lookup(client, ".".join(reversed(addresses[0].split("."))) + ".in-addr.arpa", "PTR") == ["api.web."]
+    assert lookup(town.space("api"), "owl") == []
+    assert lookup(town.space("owl"), "night") == [town.address("night", "dark")]
+    assert lookup(town.space("owl"), "host.docker.internal") == [f"{DARK}.1"]
+    with one.socket(socket.SOCK_DGRAM) as asking:  # the default network has no names
+        asking.connect(("127.0.0.11", 53))
+        asking.send(DNSRecord.question("two").pack())
+        with pytest.raises(OSError, match=r"refused|timed out"):
+            asking.recv(100)
+    town.daemon.docker("rename", "api", "newer")
+    assert lookup(client, "newer") == [addresses[0]]
+    assert lookup(client, "api") == []
+    # A container may be a name server itself.
+    with town.space("api2").socket(socket.SOCK_DGRAM) as own:
+        own.bind(("0.0.0.0", 53))
+        assert lookup(town.space("api2"), "client") == [town.address("client", "web")]
+    # What is asked while the daemon is away is answered when it is back.
+    with client.socket(socket.SOCK_DGRAM) as asking:
+        asking.settimeout(10)
+        asking.connect(("127.0.0.11", 53))
+        town.daemon.kill()
+        asking.send(DNSRecord.question("newer").pack())
+        with town.engine.inside():
+            town.daemon.start()
+        assert [str(record.rdata) for record in DNSRecord.parse(asking.recv(4096)).rr] == [addresses[0]]
+    town.daemon.docker("rm", "-f", "newer", "api2")
+    assert lookup(client, "svc") == []
 
 
 def test_connect_and_disconnect_while_it_runs(town: Town) -> None:

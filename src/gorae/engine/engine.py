@@ -122,6 +122,8 @@ class Engine:
             alive=self._alive,
             launched=self._launched,
         )
+        networking.supervision = supervision
+        stack.push_async_callback(networking.aclose)
         self._life = Life(self._premises, self._entries, records, supervision, self.events)
         self.networks = Networks(self._network_parts, networking, self._entries, records, self._life.spawn)
         self._execs = Execs(self._premises, self._entries, self._life, supervision)

@@ -35,7 +35,7 @@ from gorae.supervisor.server import Connection
 if TYPE_CHECKING:
     from gorae.supervisor.main import Supervisor
 
-FEATURES = ("adopt", "upgrade", "explain", "oom")
+FEATURES = ("adopt", "upgrade", "explain", "oom", "keep")
 
 Descriptors = list[int]  # in the class the name `list` is its method
 Handler = Callable[["Calls", Connection, int, Json, Descriptors], None]
@@ -171,6 +171,17 @@ class Calls:
         names, duplicates = duplicates_of(container)
         connection.answer(number, {**born(container, None, False), "names": names, "handle": handle_of(container)}, duplicates)
 
+    def keep(self, connection: Connection, number: int, arguments: Json, descriptors: Descriptors) -> None:
+        container = self._child({"container": arguments.get("container")}, alive=True)
+        assert isinstance(container, Container)
+        container.keep(taken(descriptors))
+        connection.answer(number, {})
+
+    def kept(self, connection: Connection, number: int, arguments: Json, _: Descriptors) -> None:
+        container = self._child({"container": arguments.get("container")}, alive=True)
+        assert isinstance(container, Container)
+        connection.answer(number, {}, container.kept)
+
     def upgrade(self, connection: Connection, number: int, arguments: Json, _: Descriptors) -> None:
         argv = arguments.get("argv")
         if argv is not None and not (isinstance(argv, list) and argv and all(isinstance(word, str) for word in argv)):
@@ -206,10 +217,12 @@ HANDLERS: dict[str, Handler] = {
     "forget": Calls.forget,
     "duplicates": Calls.duplicates,
     "adopt": Calls.adopt,
+    "keep": Calls.keep,
+    "kept": Calls.kept,
     "upgrade": Calls.upgrade,
     "shutdown": Calls.shutdown,
 }
-TAKE_DESCRIPTORS = frozenset(("start", "exec", "attach", "adopt"))
+TAKE_DESCRIPTORS = frozenset(("start", "exec", "attach", "adopt", "keep"))
 
 
 def taken(descriptors: Descriptors) -> list[int]:

@@ -13,6 +13,7 @@ The table holds facts only; the rooms named under the arrows change them.
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -54,11 +55,18 @@ class Container(Child):
     cgroup: str = ""
     packed_spec: bytes = b""
     execs: dict[str, Child] = field(default_factory=dict)
+    kept: list[int] = field(default_factory=list)  # the engine's, of this container; closed when it dies
     oom_watch: Any = None  # cgroup.events.OOMWatch
     _spec: dict[str, object] | None = None
 
     def keep_spec(self, spec: dict[str, object]) -> None:
         self._spec = spec
+
+    def keep(self, descriptors: list[int]) -> None:
+        """These instead of those that were kept."""
+        for descriptor in self.kept:
+            os.close(descriptor)
+        self.kept = descriptors
 
     def pack_spec(self) -> None:
         """Keeps the specification as compressed JSON, 3 KiB instead of 100: it is wanted again only for an exec. Idempotent."""

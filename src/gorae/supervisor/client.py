@@ -164,6 +164,14 @@ class SupervisorClient:
         result, descriptors = await self._ask("duplicates", {"container": container})
         return _started(container, result, descriptors)
 
+    async def keep(self, container: str, descriptors: Sequence[int]) -> None:
+        """Duplicates that the supervisor holds as long as the container lives: for an engine that is restarted."""
+        await self._call("keep", {"container": container}, descriptors)
+
+    async def kept(self, container: str) -> Descriptors:
+        """What was given to `keep`, in that order; the caller owns them. `NotFound` when it is dead."""
+        return (await self._ask("kept", {"container": container}))[1]
+
     async def upgrade(self, argv: Sequence[str] | None = None) -> Hello:
         """The supervisor executes itself anew; the answer comes from the new image over this same connection.
 

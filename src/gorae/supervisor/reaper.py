@@ -132,6 +132,7 @@ class Reaper:
         assert child.session is not None
         child.session.process_died()
         if isinstance(child, Container):
+            child.keep([])
             self._bury(child)
         child.state = DYING  # only now: the end of the streams, which the draining may have found, must not overtake the burial
         if not child.session.ended:

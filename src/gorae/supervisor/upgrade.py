@@ -174,6 +174,7 @@ def save(supervisor: Supervisor, saved: Saved, asker: tuple[Connection, int]) ->
                 "directory": container.directory,
                 "cgroup": container.cgroup,
                 "spec": saved.blob(container.packed_spec),
+                "kept": [saved.keep(descriptor) for descriptor in container.kept],
                 "execs": [_save_child(child, saved) for child in container.execs.values()],
             }
             for container in supervisor.table.containers.values()
@@ -246,6 +247,7 @@ def restore(supervisor: Supervisor, loaded: Loaded) -> tuple[Connection, int] | 
         _fill(supervisor, container, row, loaded)
         container.directory, container.cgroup = row["directory"], row["cgroup"]
         container.packed_spec = loaded.blob(row["spec"])
+        container.kept = [loaded.take(number) for number in row.get("kept", ())]
         supervisor.table.containers[container.container] = container
         for exec_row in row["execs"]:
             child = Child("", None)

@@ -139,6 +139,7 @@ class Containers:
     async def rename(self, reference: str, name: str) -> None:
         entry = self._entries.find(reference)
         old = await self._wholly(self._entries.rename(entry, name, self._records))
+        self._premises.networking.rename(entry.container, old)
         self._life.tell(entry.container, "rename", oldName=f"/{old}")
 
     async def update(self, reference: str, resources: Resources, policy: RestartPolicy | None = None) -> Sequence[str]:

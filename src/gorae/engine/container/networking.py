@@ -10,9 +10,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,11 +26,14 @@ from gorae.engine.config import Config
 from gorae.engine.container import files, modes
 from gorae.engine.container.entries import Entries, Entry
 from gorae.engine.container.model import Container, ContainerConfig
+from gorae.engine.container.supervision import Supervision
+from gorae.engine.container.tasks import Tasks
 from gorae.engine.network.allocation import check_mac
 from gorae.engine.network.catalogue import Catalogue
 from gorae.engine.network.endpoints import Endpoints
 from gorae.engine.network.member import Member, Plugged
 from gorae.engine.network.model import DEFAULT, Endpoint, Joining, Network
+from gorae.engine.network.plumbing import Ears
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +50,8 @@ class Networking:
         self._endpoints = endpoints
         self._entries = entries
         self._waiting: dict[str, Plugged] = {}
+        self.supervision: Supervision | None = None  # which keeps the sockets of resolvers, so that questions wait while we restart
+        self._tasks = Tasks()
 
     # ── create ──
 
@@ -94,6 +101,7 @@ class Networking:
         """Its PID 1 holds the namespace now, or there will be none. Idempotent."""
         if (plugged := self._waiting.pop(container.id, None)) is not None:
             plugged.close()
+            self._keep_ears(container.id)
 
     def unplug(self, container: Container) -> None:
         self.moved_in(container)
@@ -129,6 +137,7 @@ class Networking:
             await self._endpoints.connect(self._member(container), network, joining, namespace)
         finally:
             os.close(namespace)
+        self._keep_ears(container.id)
         self.write_files(entry.container)
 
     async def disconnect(self, entry: Entry, network: Network) -> None:
@@ -148,6 +157,10 @@ class Networking:
             return os.open(f"/proc/{entry.container.state.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise errors.Conflict(f"container {entry.id} is not running: {error.strerror}") from error
+
+    def rename(self, container: Container, old: str) -> None:
+        """Others find it by its new name."""
+        self._endpoints.rename(container.id, old, container.name)
 
     # ── restore ──
 
@@ -172,11 +185,41 @@ class Networking:
         try:
             namespace = self._namespace(entry)
             try:
-                await self._endpoints.serve_names(member, namespace)
+                await self._endpoints.serve_names(member, namespace, await self._kept_ears(entry.id))
             finally:
                 os.close(namespace)
+            self._keep_ears(entry.id)
         except errors.GoraeError as error:
             log.error("container %s: its resolver cannot be opened again: %s", entry.id, error)
+
+    # ── sockets that outlive us ──
+
+    def _keep_ears(self, container: str) -> None:
+        """Nobody waits for it: without, a restart is only noticed by who asks during it."""
+        if self._endpoints.resolvers.ears(container) is not None:
+            self._tasks.spawn(self._keep(container))
+
+    async def _keep(self, container: str) -> None:
+        ears = self._endpoints.resolvers.ears(container)
+        if ears is not None and self.supervision is not None:
+            client = await self.supervision.client()
+            with contextlib.suppress(errors.NotFound, errors.Conflict):  # it has ended meanwhile, or never began
+                await client.keep(container, [each.fileno() for each in ears])
+
+    async def _kept_ears(self, container: str) -> Ears | None:
+        assert self.supervision is not None
+        try:
+            found = await (await self.supervision.client()).kept(container)
+        except errors.GoraeError:
+            return None
+        if len(found) != 2:
+            for descriptor in found:
+                os.close(descriptor)
+            return None
+        return Ears(socket.socket(fileno=found[0]), socket.socket(fileno=found[1]))
+
+    async def aclose(self) -> None:
+        await self._tasks.aclose(1.0)
 
     # ── files ──
 

@@ -29,7 +29,7 @@ from gorae.engine.network.plumbing import Ears, Plug, Plumbing
 from gorae.engine.network.ports import HostPorts
 from gorae.engine.network.record import Records
 from gorae.engine.network.resolvers import Resolvers
-from gorae.engine.network.rules import Elements
+from gorae.netlink.conversation import Message
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Endpoints:
         told: Callable[[str, Network, Endpoint], None],
         resolvers: Resolvers,
     ) -> None:
-        self._resolvers = resolvers
+        self.resolvers = resolvers
         self._networks = networks
         self._plumbing = plumbing
         self._firewall = firewall
@@ -85,7 +85,7 @@ class Endpoints:
             resolver = member.lonely or any(self._network(each).has_names for each in made)
             namespace, ears = await self._plug(made, resolver)
             if ears is not None:
-                self._resolvers.open(member.id, ears, lambda: self._view(member))
+                self.resolvers.open(member.id, ears, lambda: self._view(member))
         except BaseException:
             self._forget(member.id, made)
             raise
@@ -104,7 +104,7 @@ class Endpoints:
     async def _try_to_plug(self, endpoints: list[Endpoint], resolver: bool) -> tuple[int, Ears | None]:
         for endpoint in endpoints:
             await self._prepare(self._network(endpoint))
-        guard = [message for each in endpoints for message in self._firewall.messages(self._elements(each))]
+        guard = [message for each in endpoints for message in self._guard(each)]
         leaders = {version: leader(endpoints, version, self._network) for version in (4, 6)}
         plugs = [self._plug_of(each, gateway4=each is leaders[4], gateway6=each is leaders[6]) for each in endpoints]
         return await self._plumbing.run(self._plumbing.new_namespace, plugs, guard, resolver=resolver)
@@ -124,6 +124,9 @@ class Endpoints:
         )
         if not network.internal:
             await self._plumbing.run(self._plumbing.allow_loopback, network.link)
+
+    def _guard(self, endpoint: Endpoint) -> list[Message]:
+        return self._firewall.messages(rules.of_endpoint(endpoint, self._network(endpoint)))
 
     def _allocate(self, member: Member, network: Network, joining: Joining, interface: str) -> Endpoint:
         """Addresses that are its own from here on, in memory."""
@@ -224,7 +227,7 @@ class Endpoints:
                 gateway4=leader(after, 4, self._network) is endpoint,
                 gateway6=leader(after, 6, self._network) is endpoint,
             )
-            guard = self._firewall.messages(self._elements(endpoint))
+            guard = self._guard(endpoint)
             await self._plumbing.run(self._plumbing.connect, namespace, plug, guard, default=True)
             if network.has_names:
                 await self.serve_names(member, namespace)
@@ -257,11 +260,12 @@ class Endpoints:
             self._remember(container, renamed)
             self._records.join(renamed)
 
-    async def serve_names(self, member: Member, namespace: int) -> None:
-        """A resolver for a container that runs, unless it has one."""
-        if not self._resolvers.serves(member.id):
-            ears = await self._plumbing.run(self._plumbing.open_ears, namespace)
-            self._resolvers.open(member.id, ears, lambda: self._view(member))
+    async def serve_names(self, member: Member, namespace: int, ears: Ears | None = None) -> None:
+        """A resolver for a container that runs, unless it has one; with `ears` that were kept, or new ones."""
+        if not self.resolvers.serves(member.id):
+            if ears is None:
+                ears = await self._plumbing.run(self._plumbing.open_ears, namespace)
+            self.resolvers.open(member.id, ears, lambda: self._view(member))
 
     def _view(self, member: Member) -> View:
         """What its resolver may tell it, now."""
@@ -356,16 +360,16 @@ class Endpoints:
         for endpoint in endpoints:
             former = self._in_network.setdefault(endpoint.network, {}).get(container)
             if former is not None and former != endpoint:
-                self._resolvers.zone.remove(former)
+                self.resolvers.zone.remove(former)
             if former != endpoint:
-                self._resolvers.zone.add(endpoint)
+                self.resolvers.zone.add(endpoint)
             self._in_network[endpoint.network][container] = endpoint
 
     def _forget(self, container: str, endpoints: Iterable[Endpoint]) -> None:
         """Everything that these endpoints hold."""
         endpoints = tuple(endpoints)
         known = self._by_container.pop(container, ())
-        self._resolvers.close(container)
+        self.resolvers.close(container)
         for endpoint in endpoints:
             self._release(container, endpoint, known=any(each.id == endpoint.id for each in known))
         if known:
@@ -380,7 +384,7 @@ class Endpoints:
         network = self._networks.get(endpoint.network)
         members = self._in_network.get(endpoint.network, {})
         if container in members and members[container].id == endpoint.id:
-            self._resolvers.zone.remove(members.pop(container))
+            self.resolvers.zone.remove(members.pop(container))
             if not members:
                 self._in_network.pop(endpoint.network, None)
         self._ports.free(endpoint.id, endpoint.ports)
@@ -393,6 +397,3 @@ class Endpoints:
         found = self._networks.get(endpoint.network)
         assert found is not None  # it cannot be removed while it has endpoints
         return found
-
-    def _elements(self, endpoint: Endpoint) -> Elements:
-        return rules.of_endpoint(endpoint, self._network(endpoint))

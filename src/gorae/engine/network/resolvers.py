@@ -29,6 +29,11 @@ class Resolvers:
         self.close(container)
         self._open[container] = Resolver(ears, self.zone, self._upstream, look)
 
+    def ears(self, container: str) -> Ears | None:
+        """Those of its resolver, which owns them."""
+        resolver = self._open.get(container)
+        return resolver.ears if resolver is not None else None
+
     def serves(self, container: str) -> bool:
         return container in self._open
 

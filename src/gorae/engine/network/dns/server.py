@@ -35,7 +35,7 @@ class Resolver:
     """Of one container. `look` tells what it sees at present."""
 
     def __init__(self, ears: Ears, zone: Zone, upstream: Upstream, look: Callable[[], View]) -> None:
-        self._ears = ears
+        self.ears = ears
         self._zone = zone
         self._upstream = upstream
         self._look = look
@@ -50,18 +50,18 @@ class Resolver:
         self._loop.add_reader(ears.tcp, self._accept)
 
     def close(self) -> None:
-        self._loop.remove_reader(self._ears.udp)
-        self._loop.remove_reader(self._ears.tcp)
+        self._loop.remove_reader(self.ears.udp)
+        self._loop.remove_reader(self.ears.tcp)
         for task in self._tasks:
             task.cancel()
-        self._ears.close()
+        self.ears.close()
 
     # ── datagrams ──
 
     def _datagrams(self) -> None:
         for _ in range(BURST):
             try:
-                data, source = self._ears.udp.recvfrom(65535)
+                data, source = self.ears.udp.recvfrom(65535)
             except OSError:
                 return
             if self._version != self._zone.version:
@@ -96,13 +96,13 @@ class Resolver:
 
     def _reply(self, answer: bytes, source: Any) -> None:
         with contextlib.suppress(OSError):
-            self._ears.udp.sendto(answer, source)
+            self.ears.udp.sendto(answer, source)
 
     # ── streams ──
 
     def _accept(self) -> None:
         try:
-            connection, _ = self._ears.tcp.accept()
+            connection, _ = self.ears.tcp.accept()
         except OSError:
             return
         if self._connections >= CONNECTIONS:
