@@ -15,10 +15,15 @@ from gorae.cli.container_options import container_options
 from gorae.cli.streams import Pump, forward_to
 from gorae.client.engine import Engine
 from gorae.client.http import Response
-from gorae.errors import GoraeError, InvalidArgument
+from gorae.errors import GoraeError, InvalidArgument, NotFound
 
 NOT_FOUND_WORDS = ("executable file not found", "no such file or directory", "system cannot find the file specified")
 NOT_EXECUTABLE_WORDS = ("permission denied", "is a directory")
+
+
+pull_option = click.option(
+    "--pull", type=click.Choice(["always", "missing", "never"]), default="missing", help="When to fetch the image (missing)."
+)
 
 
 class ContainerCommand(click.Command):
@@ -45,6 +50,7 @@ class ContainerCommand(click.Command):
 @click.option("--explain-as", type=click.Choice(["text", "json"]), hidden=True)
 @click.option("--sig-proxy/--no-sig-proxy", default=True, help="Pass signals on to it (default).")
 @click.option("--detach-keys", default="", metavar="KEYS", help="What detaches from it (ctrl-p,ctrl-q).")
+@pull_option
 @container_options
 @click.argument("image")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
@@ -84,6 +90,7 @@ def run(context: click.Context, /, image: str, command: tuple[str, ...], detach:
 
 @click.command(cls=ContainerCommand)
 @click.option("--rm", is_flag=True, help="Remove it when it has ended.")
+@pull_option
 @container_options
 @click.argument("image")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
@@ -136,7 +143,7 @@ def create_container(engine: Engine, body: dict[str, Any], options: dict[str, An
     path = options["cidfile"]
     if path and os.path.exists(path):
         raise InvalidArgument(f"container ID file found, make sure the other container isn't running or delete {path}")
-    created = engine.create(body, options["name"], options["platform"])
+    created = create_from(engine, body, options)
     for warning in created.get("Warnings") or []:
         print(f"WARNING: {warning}", file=sys.stderr)
     if path:
@@ -144,6 +151,24 @@ def create_container(engine: Engine, body: dict[str, Any], options: dict[str, An
             file.write(created["Id"])
     identity: str = created["Id"]
     return identity
+
+
+def create_from(engine: Engine, body: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """With what `--pull` says of the image: an image that is here costs no question."""
+    policy, image = options.get("pull", "missing"), body["Image"]
+    if policy == "always":
+        from gorae.cli.registries import obtain
+
+        obtain(engine, image, options["platform"], missing=False)
+    try:
+        return engine.create(body, options["name"], options["platform"])
+    except NotFound as error:
+        if policy != "missing" or not str(error).lower().startswith("no such image"):
+            raise
+    from gorae.cli.registries import obtain
+
+    obtain(engine, image, options["platform"], missing=True)
+    return engine.create(body, options["name"], options["platform"])
 
 
 def join_streams(engine: Engine, identity: str, chosen: set[str], keys: str) -> Response:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.engine.remote.faulty import Faulty
+from tests.registry.conftest import certificate  # noqa: F401 (a fixture)
 
 from gorae.engine.image.images import Images
 from gorae.engine.image.model import ImageEvent, Progress, Pulled

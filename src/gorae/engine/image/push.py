@@ -86,7 +86,8 @@ class Pusher:
 
         try:
             async with asyncio.TaskGroup() as tasks:
-                for descriptor, diff_id in dict(zip(manifest.layers, image.layers, strict=True)).items():
+                each = {layer.digest: (layer, diff_id) for layer, diff_id in zip(manifest.layers, image.layers, strict=True)}
+                for descriptor, diff_id in each.values():
                     tasks.create_task(bring(descriptor, diff_id))
         except BaseExceptionGroup as group:
             raise origin.first(group) from None

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from gorae.engine.remote import challenge, failure, tls
-from gorae.engine.remote.failure import Interrupted, Refused
+from gorae.engine.remote.failure import Interrupted
 from gorae.engine.remote.rules import Credentials, Origin, Patience, Rules, same_origin
 from gorae.errors import CorruptData, Forbidden, InvalidArgument, Unavailable
 from gorae.oci.json import read_json
@@ -80,7 +80,8 @@ class Session:
         headers: Mapping[str, str] | None = None,
         body: Body | bytes | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A response of status 2xx, whose body is the caller's to read. Raises `Refused`, `Interrupted`, `Unreachable`."""
+        """A response of status 2xx, whose body is the caller's to read. Raises `failure.Refused`,
+        `Interrupted`, `Unreachable`."""
         response: aiohttp.ClientResponse | None = None
         try:
             async with self._failing():
@@ -124,7 +125,7 @@ class Session:
         return await failure.persist(self._patience, once)
 
     async def greet(self) -> None:
-        """Is there a registry? Nothing secret is sent. `Unreachable` when nobody answers, `Refused` when it is none."""
+        """Is there a registry? Nothing secret is sent. `Unreachable` when nobody answers, `Unavailable` when it is none."""
 
         async def once() -> None:
             async with self._failing(), await self._send("GET", self._url("/v2/"), {}, None) as response:
@@ -132,12 +133,12 @@ class Session:
                     after = failure.retry_after(response.headers.get("Retry-After", ""))
                     raise Interrupted(f"{self.origin.host} answered with status {response.status}", after)
                 if response.status not in (200, 401):
-                    raise Refused(response.status, "", f"{self.origin} is no registry: it answered /v2/ with {response.status}")
+                    raise Unavailable(f"{self.origin} is no registry: it answered /v2/ with status {response.status}")
 
         await failure.persist(self._patience, once)
 
     async def log_in(self) -> None:
-        """Whether the credentials are taken. Raises `Refused` (401) when they are not."""
+        """Whether the credentials are taken. Raises `failure.Refused` (401) when they are not."""
         await self.document("/v2/", DOCUMENT_LIMIT)
 
     # Inside
