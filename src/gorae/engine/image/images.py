@@ -216,7 +216,8 @@ class Images:
             descriptor = found.descriptor
             offered = platforms(found) or (await describe_platform(repository, found),)
             named = tuple((each.os, each.architecture, each.variant or "") for each in offered if each is not None)
-            return RemoteImage(media_type=descriptor.mediaType, digest=descriptor.digest, size=descriptor.size, platforms=named)
+            digest = str(descriptor.digest)
+            return RemoteImage(media_type=descriptor.mediaType, digest=digest, size=descriptor.size, platforms=named)
 
     async def tag(self, reference: str, repository: str, tag: str = "") -> None:
         name = _new_name(repository, tag)
