@@ -367,6 +367,60 @@ def test_several_networks_from_the_start(town: Town) -> None:
     town.daemon.docker("rm", "-f", "both")
 
 
+def test_ipv6(town: Town) -> None:
+    town.engine.write("/proc/sys/net/ipv6/conf/all/forwarding", "0")
+    wire6 = {"up0": "2001:db8:1::1/64"}
+    for space, text in ((town.engine, wire6["up0"]), (town.neighbour, "2001:db8:1::2/64")):
+        with space.route() as route:
+            index = link.link_of(route.get(link.find("up0"))).index
+            route.ask(link.add_address(index, ip_interface(text)))
+    town.daemon.docker("network", "create", "--ipv6", "six")
+    subnet = json.loads(town.daemon.docker("network", "inspect", "six").stdout)[0]["IPAM"]["Config"][1]["Subnet"]
+    assert subnet.startswith("fd")
+    first = town.run("six1", "-p", "8600:86", network="six")
+    second = town.run("six2", network="six")
+    addresses = {name: town.address(name, "six", "GlobalIPv6Address") for name in ("six1", "six2")}
+    assert first.reach(second, addresses["six2"], 80) == addresses["six1"]
+    assert first.reach(town.neighbour, "2001:db8:1::2", 80) == "2001:db8:1::1"
+    assert town.neighbour.reach(first, "2001:db8:1::1", 8600, listening=86) == "2001:db8:1::2"
+    assert town.neighbour.reach(first, ENGINE, 8600, listening=86) == NEIGHBOUR
+    assert second.reach(first, "2001:db8:1::1", 8600, listening=86) is not None
+    assert lookup(second, "six1", "AAAA") == [addresses["six1"]]
+    # Straight to a container: no.
+    add_route(town.neighbour, "up0", subnet, "2001:db8:1::1")
+    assert town.neighbour.reach(first, addresses["six1"], 80) is None
+    # Another's address, and router advertisements (CVE-2020-13401): no.
+    with first.route() as route:
+        index = link.link_of(route.get(link.find("eth0"))).index
+        route.ask(link.add_address(index, ip_interface(f"{addresses['six2']}/128")))
+    assert first.reach(town.engine, subnet.replace("::/64", "::1"), 80, bind=addresses["six2"]) is None
+    assert second.read("/proc/sys/net/ipv6/conf/eth0/accept_ra") == "0"
+    bridge = next(each.name for each in town.engine.links() if each.index == _master(town, "six1"))
+    assert town.engine.read(f"/proc/sys/net/ipv6/conf/{bridge}/accept_ra") == "0"
+    town.daemon.docker("rm", "-f", "six1", "six2")
+    town.daemon.docker("network", "rm", "six")
+
+
+def _master(town: Town, container: str) -> int:
+    peer = next(each.peer for each in town.space(container).links() if each.name == "eth0")
+    return next(each.master for each in town.engine.links() if each.index == peer)
+
+
+def test_macvlan(town: Town) -> None:
+    """On the machine's own segment: the neighbour sees the container itself."""
+    pool = ("--subnet", "198.51.100.0/24", "--ip-range", "198.51.100.64/27")
+    town.daemon.docker("network", "create", "-d", "macvlan", *pool, "-o", "parent=up0", "lan")
+    one = town.run("lan1", network="lan")
+    assert town.address("lan1", "lan").startswith("198.51.100.6")
+    assert one.reach(town.neighbour, NEIGHBOUR, 80) == town.address("lan1", "lan")
+    assert town.neighbour.reach(one, town.address("lan1", "lan"), 80) == NEIGHBOUR
+    two = town.run("lan2", network="lan")
+    assert two.reach(one, town.address("lan1", "lan"), 80) == town.address("lan2", "lan")
+    assert lookup(two, "lan1") == [town.address("lan1", "lan")]
+    town.daemon.docker("rm", "-f", "lan1", "lan2")
+    town.daemon.docker("network", "rm", "lan")
+
+
 def test_mac_and_files(town: Town) -> None:
     town.run("named", "--mac-address", "02:42:00:00:00:99", "--hostname", "me", "--add-host", "it:1.2.3.4",
              "--add-host", "up:host-gateway", network="web")  # fmt: skip

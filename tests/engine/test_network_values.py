@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import itertools
 import socket
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 
 from gorae import errors
 from gorae.engine.config import parse
-from gorae.engine.container.model import ContainerConfig
-from gorae.engine.container.networking import joins, nameservers
+from gorae.engine.container.entries import Entries
+from gorae.engine.container.model import Container, ContainerConfig, State
+from gorae.engine.container.networking import Networking, joins, nameservers
 from gorae.engine.network import pools, ports, rules
 from gorae.engine.network.allocation import Allocation, check_mac, mac_of
 from gorae.engine.network.model import ICC, MASQUERADE, SPOOFING, Endpoint, Network, Pool, Port
@@ -270,3 +272,65 @@ def test_name_servers_of_a_file() -> None:
 def test_daemon_json_is_checked(text: str) -> None:
     with pytest.raises(errors.InvalidArgument):
         parse(text.encode(), "daemon.json")
+
+
+class Unable:
+    """Endpoints of a machine without bridges."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    async def plug(self, member: Any) -> Any:
+        try:
+            raise OSError(self.number, "netlink: Unknown device type")
+        except OSError as error:
+            raise errors.Unavailable("network: Unknown device type") from error
+
+    def unplug(self, container: str) -> None:
+        pass
+
+
+class Known:
+    def find(self, name: str) -> Network:
+        return Network(id=name, name=name)
+
+
+def container(**fields: Any) -> Container:
+    config = ContainerConfig(image="x", **fields)
+    return Container(id="c" * 64, name="c", created_at=0, image_id="", config=config, state=State(), path="true")
+
+
+def networking(number: int) -> Networking:
+    return Networking(parse(b"{}", ""), Known(), Unable(number), Entries())  # type: ignore[arg-type]
+
+
+async def test_a_machine_without_bridges_runs_containers_and_says_so() -> None:
+    made = networking(errno.EOPNOTSUPP)
+    assert made.warnings(container().config) == ()
+    assert await made.plug(container()) == ""
+    assert "cannot have bridge networks" in made.warnings(container().config)[0]
+    assert made.warnings(container(network_mode="none").config) == ()
+    # Whoever asked for a network by name gets an error instead of none.
+    with pytest.raises(errors.Unavailable):
+        await made.plug(container(network_mode="web"))
+
+
+async def test_other_troubles_are_errors() -> None:
+    with pytest.raises(errors.Unavailable):
+        await networking(errno.ENOMEM).plug(container())
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"networks": {"bridge": {"IPAMConfig": {"IPv4Address": "172.17.0.9"}}}}, "user configured subnets"),
+        ({"networks": {"bridge": {"Aliases": ["x"]}}}, "user-defined networks"),
+        ({"network_mode": "web", "networks": {"web": {"MacAddress": "x"}}}, "invalid MAC address"),
+        ({"network_mode": "web", "networks": {"web": {"IPAMConfig": {"IPv4Address": "x"}}}}, "invalid IP address"),
+        ({"network_mode": "host", "networks": {"web": {}}}, "conflicting options"),
+        ({"port_bindings": {"x": None}}, "invalid containerPort"),
+    ],
+)
+def test_wishes_that_are_refused_at_create(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(errors.InvalidArgument, match=words):
+        networking(0).check(container(**fields).config)

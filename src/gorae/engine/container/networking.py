@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import logging
 import os
@@ -28,6 +29,7 @@ from gorae.engine.container.entries import Entries, Entry
 from gorae.engine.container.model import Container, ContainerConfig
 from gorae.engine.container.supervision import Supervision
 from gorae.engine.container.tasks import Tasks
+from gorae.engine.network import ports
 from gorae.engine.network.allocation import check_mac
 from gorae.engine.network.catalogue import Catalogue
 from gorae.engine.network.endpoints import Endpoints
@@ -38,7 +40,8 @@ from gorae.engine.network.plumbing import Ears
 log = logging.getLogger(__name__)
 
 RESOLVER = "127.0.0.11"
-INTERNAL_NAMES = ("host.docker.internal", "gateway.docker.internal")
+# A kernel without bridge, veth or nftables, or an engine that may not configure networks.
+INCAPABLE = (errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.EPERM)
 
 
 class Networking:
@@ -50,6 +53,7 @@ class Networking:
         self._endpoints = endpoints
         self._entries = entries
         self._waiting: dict[str, Plugged] = {}
+        self._handicap = ""  # what keeps this machine from having networks, once that was found out
         self.supervision: Supervision | None = None  # which keeps the sockets of resolvers, so that questions wait while we restart
         self._tasks = Tasks()
 
@@ -65,6 +69,7 @@ class Networking:
                     f"{config.network_mode}"
                 )
             return
+        ports.check(config.port_bindings)
         for name, given in joins(config).items():
             if given.mac:
                 check_mac(given.mac)
@@ -80,6 +85,9 @@ class Networking:
             if name in modes.BRIDGES and given.aliases:
                 raise errors.InvalidArgument("network-scoped aliases are only supported for user-defined networks")
 
+    def warnings(self, config: ContainerConfig) -> tuple[str, ...]:
+        return (self._handicap,) if self._handicap and is_plugged(config) else ()
+
     # ── start and end ──
 
     async def plug(self, container: Container) -> str:
@@ -87,9 +95,18 @@ class Networking:
 
         NotFound, Forbidden, Unavailable … in Docker's words.
         """
-        if not is_plugged(container.config):
+        config = container.config
+        if not is_plugged(config):
             return ""
-        plugged = await self._endpoints.plug(self._member(container))
+        try:
+            plugged = await self._endpoints.plug(self._member(container))
+        except errors.Unavailable as error:
+            cause = error.__cause__
+            if not isinstance(cause, OSError) or cause.errno not in INCAPABLE or list(joins(config)) != [DEFAULT]:
+                raise
+            self._handicap = f"this machine cannot have bridge networks ({cause.strerror}): containers have only their loopback"
+            log.warning("%s", self._handicap)
+            return ""
         self._waiting[container.id] = plugged
         try:
             self.write_files(container)

@@ -60,7 +60,8 @@ class Premises:
 
     def draft(self, identity: str, name: str, config: ContainerConfig, find: Callable[[str], Container]) -> Draft:
         """NotFound in Docker's words for an image that is not there."""
-        return draft(
+        self.networking.check(config)
+        drafted = draft(
             identity,
             name,
             config,
@@ -70,6 +71,7 @@ class Premises:
             directory=self.directory(identity),
             find=find,
         )
+        return drafted._replace(warnings=(*drafted.warnings, *self.networking.warnings(config)))
 
     async def prepare(self, draft: Draft, undo: AsyncExitStack) -> None:
         """Snapshot, directory and files; each one's undo is pushed."""

@@ -71,7 +71,7 @@ class Firewall:
         try:
             await self._plumbing.run(self._plumbing.install, made)
         except errors.Unavailable as error:
-            raise errors.Unavailable(f"the nftables rules of networks cannot be installed: {error}") from error
+            raise errors.Unavailable(f"the nftables rules of networks cannot be installed: {error}") from error.__cause__
 
     def messages(self, elements: Elements) -> list[Message]:
         """That add them: for a transaction that also does something else."""
