@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.running import Daemon, until
+from tests.soak import kills
 
 from gorae.supervisor.client import SupervisorClient
 
@@ -62,44 +63,12 @@ def test_containers_run_on_and_ps_tells_the_truth_at_once(daemon: Daemon) -> Non
     assert daemon.left_behind() == []
 
 
-@pytest.mark.parametrize("round", range(10))
-def test_killed_in_the_middle_of_work(daemon: Daemon, round: int) -> None:
+@pytest.mark.parametrize("number", range(10))
+def test_killed_in_the_middle_of_work(daemon: Daemon, number: int) -> None:
     """Four clients work while the daemon dies; what was acknowledged holds afterwards, and the rest left nothing."""
-    acknowledged: list[str] = []
-
-    def client(number: int) -> None:
-        from gorae.client.engine import Engine
-        from gorae.errors import GoraeError
-
-        try:
-            with Engine(daemon.engine.endpoint) as engine:
-                for turn in range(50):
-                    name = f"r{round}n{number}t{turn}"
-                    engine.create({"Image": "busybox", "Cmd": ["sh", "-c", f"exit {turn % 7}"], "HostConfig": NONE}, name)
-                    acknowledged.append(name)
-                    engine.start(name)
-        except (GoraeError, OSError):
-            return
-
-    from threading import Thread
-
-    threads = [Thread(target=client, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    until(lambda: len(acknowledged) >= 3 + round * 2, "some work")
-    daemon.kill()
-    for thread in threads:
-        thread.join(20)
-    daemon.start()
-    known = {name.removeprefix("/") for found in daemon.engine.containers({"all": True}) for name in found["Names"]}
-    assert set(acknowledged) <= known
-    until(lambda: all(found["State"] in ("exited", "created") for found in daemon.engine.containers({"all": True})), "their ends")
-    for name in known:
-        described = daemon.engine.inspect(name)
-        if described["State"]["Status"] == "exited":
-            assert described["State"]["ExitCode"] == int(name.partition("t")[2]) % 7
-        daemon.engine.remove(name)
-    assert daemon.left_behind() == []
+    _, seconds, wrong = kills.one_round(daemon, number, 0.05 * number)
+    assert wrong == []
+    assert seconds < 2
 
 
 def test_an_exec_and_a_removal_survive(daemon: Daemon) -> None:
