@@ -12,7 +12,6 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 from gorae.engine.remote.rules import Patience
@@ -72,6 +71,8 @@ def retry_after(value: str) -> float | None:
     """Seconds, from a number or a date (RFC 9110 §10.2.3)."""
     if value.strip().isdecimal():
         return float(value.strip()[:9])
+    from email.utils import parsedate_to_datetime  # two milliseconds of goraed's start
+
     try:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
     except (TypeError, ValueError):
