@@ -210,13 +210,13 @@ class Plumbing:
                     inner.ask(*_configure(index, plug))
                 for plug in plugs:
                     self._await_carrier(inner, plug)
-            return namespace, self.open_ears(namespace) if resolver else None
+            return namespace, self.open_ears(namespace, fresh=True) if resolver else None
         except BaseException:
             os.close(namespace)
             raise
 
-    def open_ears(self, namespace: int) -> Ears:
-        """Sockets of a resolver inside, and the rules that lead to them, instead of those that led to others."""
+    def open_ears(self, namespace: int, *, fresh: bool = False) -> Ears:
+        """Sockets of a resolver inside, and the rules that lead to them; unless it is `fresh`, instead of those to others."""
         with contextlib.ExitStack() as undo:
             with self.inside(namespace):
                 ears = Ears(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket(socket.AF_INET, socket.SOCK_STREAM))
@@ -227,7 +227,7 @@ class Plumbing:
                     each.bind((RESOLVER, 0))
                 ears.tcp.listen(64)
                 table = rules.resolver(*(each.getsockname()[1] for each in ears))
-                inner.batch(BEGIN_BATCH, nftables.replace(table), END_BATCH)
+                inner.batch(BEGIN_BATCH, nftables.create(table) if fresh else nftables.replace(table), END_BATCH)
             undo.pop_all()
         return ears
 
