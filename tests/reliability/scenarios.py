@@ -19,6 +19,7 @@ from typing import Any
 from gorae.client.engine import Engine
 from gorae.errors import GoraeError
 from gorae.supervisor.client import SupervisorClient
+from tests.reliability.serving import Shelf
 from tests.running import Daemon, until
 
 NONE = {"NetworkMode": "none"}
@@ -311,6 +312,16 @@ class Load(Scenario):
             stage.ledger.promise("the image is there", lambda: bool(stage.image("loaded")))
 
 
+class Pull(Scenario):
+    def act(self, stage: Stage) -> None:
+        with Shelf() as shelf:
+            answer = stage.engine.stream("POST", "/images/create", {"fromImage": shelf.name, "tag": "v1"})
+            answer.read()
+            answer.connection.close()
+        stage.engine.ping()
+        stage.ledger.promise("the image is there", lambda: bool(stage.image(f"{shelf.name}:v1")))
+
+
 class Tag(Scenario):
     def act(self, stage: Stage) -> None:
         stage.engine.tag("busybox", "other", "name")
@@ -395,6 +406,7 @@ REACHED_BY: dict[str, tuple[type[Scenario], ...]] = {
     "layer.unpack.": (Import, Load),
     "layer.import.": (Import,),
     "layer.load.": (Load,),
+    "layer.pull.": (Pull,),
     "garbage.": (RemoveImage,),
     "content.ingest.": (Import, Load),
     "content.commit.": (Import, Load),
