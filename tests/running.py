@@ -21,6 +21,8 @@ from typing import Any
 from gorae.client.endpoint import Endpoint
 from gorae.client.engine import Engine
 from gorae.errors import GoraeError, Unavailable
+from gorae.netlink import link, nftables
+from gorae.netlink.conversation import NETLINK_NETFILTER, NETLINK_ROUTE, Conversation
 from tests import census, peers
 
 PATIENCE = 20.0
@@ -205,6 +207,15 @@ class Daemon:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        self._sweep_network()
+
+    def _sweep_network(self) -> None:
+        """What a daemon that was killed could not take away: its bridge and its rules."""
+        with Conversation(NETLINK_ROUTE) as route:
+            route.try_all(link.delete(self.bridge))
+        with Conversation(NETLINK_NETFILTER) as netfilter:
+            messages = [each for family in ("inet", "bridge") for each in nftables.remove(family, f"gorae-{self.bridge}")]
+            netfilter.batch(nftables.BEGIN_BATCH, messages, nftables.END_BATCH)
 
     def _ours(self, pid: int) -> bool:
         try:
