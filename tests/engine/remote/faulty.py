@@ -64,6 +64,7 @@ class Faulty:
         self.release = asyncio.Event()
         self.held = asyncio.Event()
         self._runner: web.AppRunner | None = None
+        self.upload = b""
         self.port = 0
 
     @property
@@ -122,7 +123,7 @@ class Faulty:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = request.path
-        kind = next((word for word in ("manifest", "blob", "token") if f"/{word}" in path), "ping")
+        kind = next((word for word in ("upload", "manifest", "blob", "token") if f"/{word}" in path), "ping")
         self.seen[kind] += 1
         self.authorizations.append((kind, request.headers.get("Authorization", "")))
         waiting = self.fault.get(kind)
@@ -130,7 +131,25 @@ class Faulty:
             return await waiting.pop(0)(self, request)
         if kind in self.always:
             return await self.always[kind](self, request)
-        return self.right(request)
+        return await self.take(request) if kind == "upload" or request.method == "PUT" else self.right(request)
+
+    async def take(self, request: web.Request) -> web.Response:
+        """What is pushed: one upload at a time."""
+        if "/manifests/" in request.path:
+            self.put(request.path.rpartition("/")[2], await request.read(), request.headers["Content-Type"])
+            return web.Response(status=201)
+        if request.method == "POST":
+            self.upload = b""
+        elif request.method == "PATCH":
+            span = request.headers.get("Content-Range", "0-")
+            assert int(span.partition("-")[0]) == len(self.upload)
+            self.upload += await request.read()
+        elif request.method == "PUT":
+            assert sha256(self.upload) == request.query["digest"]
+            self.blob(self.upload)
+            return web.Response(status=201)
+        told = {"Location": "/v2/app/blobs/uploads/one", "Range": f"0-{max(0, len(self.upload) - 1)}"}
+        return web.Response(status=204 if request.method == "GET" else 202, headers=told)
 
     def right(self, request: web.Request) -> web.Response:
         path = request.path
@@ -251,6 +270,15 @@ def redirect(url: str) -> Fault:
         return web.Response(status=307, headers={"Location": url + request.path})
 
     return fault
+
+
+async def cut_upload(registry: Faulty, request: web.Request) -> web.StreamResponse:
+    """Takes a third of what is sent, and hangs up."""
+    whole = int(request.headers["Content-Length"])
+    registry.upload += await request.content.readexactly(whole // 3)
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
 
 
 async def no_ranges(registry: Faulty, request: web.Request) -> web.StreamResponse:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from tests.engine.remote.conftest import Library, OpenLibrary
-from tests.engine.remote.faulty import Faulty, sha256, tar_of
+from tests.engine.remote.faulty import Faulty, cut_upload, sha256, status, tar_of
 from tests.registry.house import Process
 
 from gorae.engine.image.model import Progress, Pushed
 from gorae.engine.remote.failure import Refused
 from gorae.engine.remote.rules import Credentials
-from gorae.errors import Forbidden, InvalidArgument, NotFound, Unsupported
+from gorae.errors import Forbidden, InvalidArgument, NotFound, Unavailable, Unsupported
 from gorae.registry.auth import keys, passwords
 
 pytestmark = pytest.mark.kernel
@@ -85,6 +87,28 @@ async def test_all_tags_and_what_cannot_be_pushed(library: Library, server: Proc
     await library.images.tag("host", f"{server.host}/host", "v1")
     with pytest.raises(Unsupported, match="built-in"):
         await pushed(library, f"{server.host}/host:v1")
+
+
+async def right(registry: Faulty, request: web.Request) -> web.Response:
+    return await registry.take(request)
+
+
+async def test_an_upload_that_is_cut_goes_on(library: Library, registry: Faulty) -> None:
+    name = f"{registry.host}/app:v1"
+    image = await library.images.import_(stream(tar_of(one=os.urandom(2_000_000))), repository=f"{registry.host}/app", tag="v1")
+    registry.fault["upload"] = [status(503), right, cut_upload, right, cut_upload, status(500), right]
+    _, done = await pushed(library, name)
+    assert sha256(registry.manifests["v1"][0]) == done.digest
+    assert len(registry.blobs) == 2
+    assert image.id in registry.blobs
+    registry.blobs.clear()
+    registry.always["upload"] = status(500)
+    with pytest.raises(Unavailable):
+        await pushed(library, name)
+    registry.always["upload"] = status(403)
+    with pytest.raises(Forbidden, match="denied"):
+        await pushed(library, name)
+    assert library.left()["leases"] == 0
 
 
 @pytest.mark.parametrize("kind", ["basic", "token"])
