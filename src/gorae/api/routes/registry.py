@@ -70,8 +70,8 @@ async def distribution(call: Call) -> StreamResponse:
 
 async def search(call: Call) -> StreamResponse:
     raise Unsupported(
-        "image search is not implemented in this version of gorae: it is no part of the registry protocol, and no search service is "
-        "built in; ask a registry's own page"
+        "image search is not implemented in this version of gorae: it is no part of the registry protocol, and no search service "
+        "is built in; ask a registry's own page"
     )
 
 
