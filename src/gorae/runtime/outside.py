@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from gorae.cgroup import limits
@@ -195,15 +196,18 @@ def new_time_namespace(scene: Scene, offsets: tuple[tuple[str, int, int], ...]) 
         os.close(descriptor)
 
 
-def leave(calls: frozenset[str]) -> None:
-    """Undo a detour: the parent's own namespaces, for its next children."""
-    for call, kind in (("join_pid_namespace", "pid"), ("new_time_namespace", "time")):
-        if call in calls:
-            own = os.open(f"/proc/self/ns/{BY_OCI[kind].file}", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                setns(own, BY_OCI[kind].flag)
-            finally:
-                os.close(own)
+@contextmanager
+def way_back(calls: frozenset[str]) -> Iterator[None]:
+    """Around a detour: afterwards the parent's next children are born in its own namespaces again. These are opened first, so that
+    the way back lacks nothing.
+    """
+    with ExitStack() as undo:
+        for call, kind in (("join_pid_namespace", "pid"), ("new_time_namespace", "time")):
+            if call in calls:
+                own = os.open(f"/proc/self/ns/{BY_OCI[kind].file}", os.O_RDONLY | os.O_CLOEXEC)
+                undo.callback(os.close, own)
+                undo.callback(setns, own, BY_OCI[kind].flag)
+        yield
 
 
 def run_hook(

@@ -28,7 +28,8 @@ import gc
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from gorae.errors import BirthError, GoraeError
@@ -68,32 +69,31 @@ def spawn(birth: Birth, scene: Scene, explain: bool) -> tuple[int, int]:
     handlers.
     """
     scene.ignored = tuple(number for number in ALL_SIGNALS if _signal.getsignal(number) == _signal.SIG_IGN)
-    before = _signal.pthread_sigmask(_signal.SIG_BLOCK, ALL_SIGNALS)
-    try:
-        detour(birth, scene)
-        try:
-            pid, pidfd = clone3(birth.flags | CLONE_CLEAR_SIGHAND, cgroup_fd=scene.descriptors.get("cgroup", -1))
-        except OSError as error:
-            explain_detour(birth, error)
-            raise
+    with away(birth, scene):
+        pid, pidfd = clone3(birth.flags | CLONE_CLEAR_SIGHAND, cgroup_fd=scene.descriptors.get("cgroup", -1))
         if pid == 0:
             _live(birth.child, scene, explain)
-        return pid, pidfd
+    return pid, pidfd
+
+
+@contextmanager
+def away(birth: Birth, scene: Scene) -> Iterator[None]:
+    """Where the child is born: on the birth's detour, with all signals held back. Both end whatever happens: a parent that stayed
+    in a container's namespaces, or deaf, would ruin every later birth.
+    """
+    before = _signal.pthread_sigmask(_signal.SIG_BLOCK, ALL_SIGNALS)
+    try:
+        with outside.way_back(frozenset(step.call for step in birth.detour)):
+            for step in birth.detour:
+                outside.DEEDS[step.call](scene, *step.arguments)
+            yield
+    except OSError as error:
+        if error.errno == errno.ENOMEM and birth.detour:
+            # Nobody can be born in a pid namespace whose PID 1 has ended.
+            raise BirthError("the container is not running", step="clone3", errno=errno.ENOMEM) from None
+        raise
     finally:
-        if birth.detour:
-            outside.leave(frozenset(step.call for step in birth.detour))
         _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
-
-
-def detour(birth: Birth, scene: Scene) -> None:
-    for step in birth.detour:
-        outside.DEEDS[step.call](scene, *step.arguments)
-
-
-def explain_detour(birth: Birth, error: OSError) -> None:
-    """Nobody can be born in a pid namespace whose PID 1 has ended."""
-    if error.errno == errno.ENOMEM and birth.detour:
-        raise BirthError("the container is not running", step="clone3", errno=errno.ENOMEM) from None
 
 
 def _live(steps: tuple[Step, ...], scene: Scene, explain: bool) -> NoReturn:

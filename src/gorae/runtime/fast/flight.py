@@ -78,17 +78,8 @@ class Flight:
         place.prepare(flags, cgroup, scene.report.fileno(), self._explain, self._code, self._slots)
         if fault is not None:
             place.words[arena.FAULT] = place.address + arena.PROGRAM + fault(self)
-        before = _signal.pthread_sigmask(_signal.SIG_BLOCK, plain.ALL_SIGNALS)
-        try:
-            plain.detour(self.birth, scene)
+        with plain.away(self.birth, scene):
             self.pid, pidfd = place.spawn()
-        except OSError as error:
-            plain.explain_detour(self.birth, error)
-            raise
-        finally:
-            if self.birth.detour:
-                outside.leave(frozenset(step.call for step in self.birth.detour))
-            _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
         return self.pid, pidfd
 
     def identify(self) -> None:
