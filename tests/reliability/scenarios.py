@@ -211,6 +211,19 @@ class Rename(Scenario):
         stage.ledger.promise("its name is new", lambda: stage.has("after") and not stage.has("before"))
 
 
+class Update(Scenario):
+    def prepare(self, stage: Stage) -> None:
+        stage.create("limited", *SLEEP)
+
+    def act(self, stage: Stage) -> None:
+        stage.engine.call("POST", "/containers/limited/update", body={"Memory": 64 << 20, "MemorySwap": 64 << 20})
+        stage.ledger.promise("its limit is new", lambda: self._memory(stage) == 64 << 20)
+
+    def _memory(self, stage: Stage) -> int:
+        limit: int = stage.engine.inspect("limited")["HostConfig"]["Memory"]
+        return limit
+
+
 class Remove(Scenario):
     def prepare(self, stage: Stage) -> None:
         stage.create("unwanted", *SLEEP)
@@ -378,7 +391,7 @@ class Upgrade(Scenario):
 
 
 EVERYTHING_WRITTEN = (
-    Create, Start, Exit, AutoRemove, Stop, Restart, Pause, Unpause, Rename, Remove, CrashLoop, Settle,
+    Create, Start, Exit, AutoRemove, Stop, Restart, Pause, Unpause, Rename, Update, Remove, CrashLoop, Settle,
     Import, Load, Tag, Untag, RemoveImage,
 )  # fmt: skip
 
@@ -397,6 +410,7 @@ REACHED_BY: dict[str, tuple[type[Scenario], ...]] = {
     "container.restarting.": (CrashLoop,),
     "container.exited.": (Exit, Stop, CrashLoop, Settle),
     "container.rename.": (Rename,),
+    "container.update.": (Update,),
     "container.remove.": (Remove, AutoRemove),
     "exec.": (Exec,),
     "image.add.": (Import, Load),

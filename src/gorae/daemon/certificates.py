@@ -1,6 +1,7 @@
 """The server's half of mutual TLS: which files, and the context made from them. Loaded only when TLS is asked for.
 
-Where `tlscacert`, `tlscert`, `tlskey` are not given, the files are ca.pem, cert.pem, key.pem in DOCKER_CERT_PATH or ~/.docker, as dockerd does.
+Where `tlscacert`, `tlscert`, `tlskey` are not given, the files are ca.pem, cert.pem, key.pem in DOCKER_CERT_PATH or ~/.docker,
+as dockerd does.
 """
 
 from __future__ import annotations
