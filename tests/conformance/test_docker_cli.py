@@ -349,8 +349,8 @@ def test_a_terminal(daemon: Daemon) -> None:
     terminal.expect(b"/dev/pts/0")
     terminal.expect(b"xterm")
     terminal.expect(b"33 77")
-    terminal.resize(20, 50)
     for _ in range(100):
+        terminal.resize(20, 50)  # again and again: the client listens for it only a moment after the start
         terminal.type(b"stty size\n")
         terminal.expect(b"\r\n")
         if b"20 50" in terminal.seen or _seen_soon(terminal, b"20 50"):

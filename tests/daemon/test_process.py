@@ -178,7 +178,7 @@ def test_several_sockets(goraed: Goraed, tmp_path: Path) -> None:
         ({"debug": "yes"}, "`debug`"),
         ({"hosts": ["tcp://0.0.0.0:2375"]}, "--insecure"),
         ({"hosts": ["tcp://x:y"]}, "tcp://ADDRESS:PORT"),
-        ({"log-driver": "syslog"}, "log-driver 'syslog'"),
+        ({"log-driver": "fluentd"}, "log-driver 'fluentd'"),
         ([], "an object is expected"),
     ],
 )

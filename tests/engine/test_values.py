@@ -60,7 +60,7 @@ def test_the_configuration_speaks_dockers_keys(tmp_path: Path) -> None:
         ('{"data-root": "rel"}', "data-root must be an absolute path"),
         ('{"data-root": 1}', "data-root"),
         ('{"labels": "x"}', "`labels`"),
-        ('{"log-driver": "syslog"}', "log-driver"),
+        ('{"log-driver": "fluentd"}', "log-driver"),
         ('{"cgroup-parent": "/a/../b"}', "cgroup-parent"),
         ('{"hosts": ["http://x"]}', "http://x"),
         ('{"default-shm-size": "lots"}', "invalid size"),

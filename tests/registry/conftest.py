@@ -57,7 +57,7 @@ def memory_bucket() -> Bucket:
     return Bucket(MemoryStore())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def s3() -> Iterator[dict[str, str]]:
     """An S3 server on loopback; answers the environment that leads to its bucket `images`."""
     import logging

@@ -61,6 +61,9 @@ async def auth(call: Call) -> StreamResponse:
         if error.status in (401, 403):
             return call.failure(401, f"login attempt failed: {error}")
         raise Unavailable(f"login attempt failed: {error}") from error
+    except Unavailable as error:
+        # The address came with the request: that nobody answers there is no fault of ours.
+        raise InvalidArgument(f"login attempt failed: {error}") from error
     return call.answer(AuthResponse(status="Login Succeeded"))
 
 

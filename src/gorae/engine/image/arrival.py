@@ -22,7 +22,7 @@ from gorae.engine.image.telling import Meter
 from gorae.engine.remote import failure
 from gorae.engine.remote.failure import Interrupted, Refused
 from gorae.engine.remote.repository import Repository
-from gorae.errors import CorruptData
+from gorae.errors import CorruptData, Unavailable
 from gorae.oci.descriptor import Descriptor
 from gorae.storage.archive.compression import layer_media_type
 from gorae.storage.content.ingest import Ingest
@@ -83,11 +83,12 @@ class Arrival:
     async def reading(self) -> AsyncIterator[int]:
         await self._readable.wait()
         async with AsyncExitStack() as stack:
+            growing = None
             if self._ingest is not None and not self._done.done():
-                yield stack.enter_context(self._ingest.reading())
-            else:
-                blob = await self.complete()
-                yield stack.enter_context(self._store.opened(blob.digest))
+                # It may have got its own name a moment ago, though nobody has been told yet.
+                with suppress(Unavailable):
+                    growing = stack.enter_context(self._ingest.reading())
+            yield growing if growing is not None else stack.enter_context(self._store.opened((await self.complete()).digest))
 
     def feed(self, grown: Callable[[int], None] | None, failed: Callable[[], bool] | None) -> None:
         self._grown, self._failed = grown, failed

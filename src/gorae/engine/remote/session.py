@@ -253,6 +253,8 @@ class Session:
             yield
         except aiohttp.ClientConnectorError as error:
             raise Unreachable(f"cannot reach {self.origin}: {error.os_error.strerror or error.os_error}") from error
+        except UnicodeError as error:  # of the name's encoding, before anything is sent
+            raise InvalidArgument(f"{self.origin.host!r} is no host's name: {error}") from error
         except aiohttp.ServerTimeoutError as error:
             raise Interrupted(f"{self.origin.host} is silent: {error}") from error
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
