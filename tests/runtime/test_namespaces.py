@@ -6,6 +6,8 @@ import dataclasses
 import json
 import os
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -176,7 +178,13 @@ def test_the_machines_network(image: Path, context: Context) -> None:
     assert stage.run(document, context).lines == [os.readlink("/proc/self/ns/net")]
 
 
-def test_clock_offsets(image: Path, context: Context) -> None:
+def test_clock_offsets(image: Path, context: Context, request: pytest.FixtureRequest) -> None:
+    if len(os.listdir("/proc/self/task")) > 1:
+        # A process with threads (libraries of other rooms start some for good) may not change its time namespace.
+        command = [sys.executable, "-m", "pytest", "-q", f"--basetemp={image.parent}/alone", request.node.nodeid]
+        done = subprocess.run(command, cwd=request.config.rootpath, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout
+        return
     document = stage.config(image, "cat", "/proc/uptime", "/proc/self/timens_offsets")
     document["linux"]["namespaces"].append({"type": "time"})
     document["linux"]["timeOffsets"] = {"boottime": {"secs": 86_400}, "monotonic": {"secs": 100, "nanosecs": 5}}
